@@ -1,0 +1,202 @@
+//! What a failure pattern is to the engine: a name, the kinds that wake it, and `detect`.
+
+use std::{fmt, sync::Arc};
+
+use tapio_model::{
+    Entity, Event, EventId, Evidence, EvidenceClass, Kind, Place, Role, RuledOut, Text, Timestamp,
+};
+
+use crate::View;
+
+/// What a pattern says of itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Spec {
+    /// Its name: file, metric label, docs anchor, `tapio explain` argument.
+    pub slug: &'static str,
+    /// Its name for people.
+    pub title: &'static str,
+    /// Kinds of events without which it cannot hold; any one of them wakes it.
+    pub wakes_on: &'static [Kind],
+    /// Patterns whose findings this one causes: known edges from cause to effect.
+    pub leads_to: &'static [&'static str],
+}
+
+impl Spec {
+    /// Returns the set of kinds that wake the pattern.
+    #[must_use]
+    pub fn wake_set(&self) -> u64 {
+        self.wakes_on.iter().fold(0, |set, kind| set | kind.bit())
+    }
+}
+
+/// A failure pattern.
+///
+/// `detect` is a pure function of the view: the same events give the same drafts, whatever the
+/// order they came in.
+pub trait Pattern: Send + Sync + fmt::Debug {
+    /// Returns what the pattern says of itself.
+    fn spec(&self) -> &'static Spec;
+
+    /// Looks for the pattern in one trace; one draft for each subject it holds for.
+    fn detect(&self, view: &View<'_>) -> Vec<Draft>;
+}
+
+/// The patterns an engine runs, in the order of their list.
+pub type Patterns = Arc<[Arc<dyn Pattern>]>;
+
+/// Why a draft is not a verdict: the deciding evidence is missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doubt {
+    /// The look-alike that would explain it as well.
+    pub alternative: &'static str,
+    /// The look-alike in words.
+    pub text: Text,
+    /// What to look at to tell them apart.
+    pub check: Text,
+}
+
+/// What a pattern found, before the engine weighs it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draft {
+    pub(crate) subject: Entity,
+    pub(crate) root: EventId,
+    pub(crate) class: EvidenceClass,
+    pub(crate) evidence: Vec<Evidence>,
+    pub(crate) touches: Vec<Entity>,
+    pub(crate) title: Text,
+    pub(crate) root_cause: Text,
+    pub(crate) recommendation: Vec<Text>,
+    pub(crate) ruled_out: Vec<RuledOut>,
+    pub(crate) missing: Vec<Text>,
+    pub(crate) doubt: Option<Doubt>,
+}
+
+impl Draft {
+    /// Begins a draft about `subject`, rooted in `root`, which shows `text`.
+    ///
+    /// `class` is the class of the strongest evidence. The subject is touched; call
+    /// [`Draft::touching`] for the rest of the place.
+    #[must_use]
+    pub fn new(subject: Entity, class: EvidenceClass, root: &Event, text: impl Into<Text>) -> Self {
+        Self {
+            touches: vec![subject.clone()],
+            subject,
+            root: root.id,
+            class,
+            evidence: vec![evidence(root, Role::Root, text.into())],
+            title: Text::default(),
+            root_cause: Text::default(),
+            recommendation: Vec::new(),
+            ruled_out: Vec::new(),
+            missing: Vec::new(),
+            doubt: None,
+        }
+    }
+
+    /// Says what happened, in one line.
+    #[must_use]
+    pub fn title(mut self, text: impl Into<Text>) -> Self {
+        self.title = text.into();
+        self
+    }
+
+    /// Says why it happened, in one sentence.
+    #[must_use]
+    pub fn because(mut self, text: impl Into<Text>) -> Self {
+        self.root_cause = text.into();
+        self
+    }
+
+    /// Adds a step of what to do.
+    #[must_use]
+    pub fn advise(mut self, text: impl Into<Text>) -> Self {
+        self.recommendation.push(text.into());
+        self
+    }
+
+    /// Adds a step between root and symptom, or another witness of the root.
+    #[must_use]
+    pub fn step(self, event: &Event, text: impl Into<Text>) -> Self {
+        self.cite(event, Role::Step, text.into())
+    }
+
+    /// Adds what somebody notices.
+    #[must_use]
+    pub fn symptom(self, event: &Event, text: impl Into<Text>) -> Self {
+        self.cite(event, Role::Symptom, text.into())
+    }
+
+    fn cite(mut self, event: &Event, role: Role, text: Text) -> Self {
+        // The first use of an event stays: the root is never demoted to a symptom of itself.
+        if self.evidence.iter().all(|known| known.event != event.id) {
+            self.evidence.push(evidence(event, role, text));
+        }
+        self
+    }
+
+    /// Touches the container, pod, workload and service of a place.
+    #[must_use]
+    pub fn touching(mut self, place: &Place) -> Self {
+        self.touches.extend(Entity::of(place));
+        self
+    }
+
+    /// Touches one more thing.
+    #[must_use]
+    pub fn touch(mut self, entity: Entity) -> Self {
+        self.touches.push(entity);
+        self
+    }
+
+    /// Names an alternative that was considered and what speaks against it; no events means that
+    /// their absence does.
+    #[must_use]
+    pub fn rule_out(mut self, pattern: &str, because: impl Into<Text>, events: &[&Event]) -> Self {
+        let events = events.iter().map(|event| event.id).collect();
+        self.ruled_out.push(RuledOut { pattern: pattern.into(), because: because.into(), events });
+        self
+    }
+
+    /// Names evidence that was expected and not seen.
+    #[must_use]
+    pub fn missing(mut self, what: impl Into<Text>) -> Self {
+        self.missing.push(what.into());
+        self
+    }
+
+    /// Says that the deciding evidence is missing: it may as well be `alternative`.
+    #[must_use]
+    pub fn or(
+        mut self,
+        alternative: &'static str,
+        text: impl Into<Text>,
+        check: impl Into<Text>,
+    ) -> Self {
+        self.doubt = Some(Doubt { alternative, text: text.into(), check: check.into() });
+        self
+    }
+
+    /// Returns what the draft is about.
+    #[must_use]
+    pub const fn subject(&self) -> &Entity {
+        &self.subject
+    }
+
+    /// Returns when its root happened.
+    #[must_use]
+    pub fn root_time(&self) -> Timestamp {
+        self.evidence.first().map_or(Timestamp::ZERO, |root| root.time)
+    }
+}
+
+fn evidence(event: &Event, role: Role, text: Text) -> Evidence {
+    Evidence {
+        time: event.time,
+        event: event.id,
+        role,
+        source: event.source,
+        kind: event.kind,
+        place: event.place.label().into(),
+        text,
+    }
+}

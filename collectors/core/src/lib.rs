@@ -1,0 +1,18 @@
+//! What every collector shares: the trait, trace contexts found in text, binding, batching, and
+//! the accounts of what was read, passed on and dropped.
+
+mod binding;
+mod collector;
+mod content;
+mod outlet;
+mod pump;
+mod traceparent;
+mod unbound;
+
+pub use binding::{Binder, Home};
+pub use collector::{Collector, CollectorError, Stop, Stopper, stop_signal};
+pub use content::event_id;
+pub use outlet::{Account, Accounts, DropReason, Outlet};
+pub use pump::{Pump, PumpLimits, Pumped};
+pub use traceparent::{TraceParent, find_trace_context, parse_traceparent};
+pub use unbound::Unbound;
