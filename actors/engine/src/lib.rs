@@ -3,8 +3,26 @@
 //! Pure state machines: events and time go in, effects come out. Nothing here reads a clock,
 //! opens a socket or knows a pattern by name.
 
+mod directory;
+mod incident;
+mod limits;
+mod narrate;
 mod pattern;
+mod ring;
+mod rules;
+mod shard;
+mod timers;
+mod trace;
 mod view;
+mod weigh;
 
+pub use directory::{Admission, Directory, Ending, Grave};
+pub use incident::{IncidentRef, Incidents};
+pub use limits::Limits;
 pub use pattern::{Doubt, Draft, Pattern, Patterns, Spec};
+pub use ring::{Ring, Told};
+pub use rules::Rules;
+pub use shard::{Output, Shard};
+pub use timers::Timers;
+pub use trace::{Effects, Found, Trace};
 pub use view::View;

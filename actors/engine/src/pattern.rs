@@ -182,6 +182,66 @@ impl Draft {
         &self.subject
     }
 
+    /// Returns what happened, in one line.
+    #[must_use]
+    pub fn headline(&self) -> &str {
+        &self.title
+    }
+
+    /// Returns why it happened, in one sentence.
+    #[must_use]
+    pub fn root_cause(&self) -> &str {
+        &self.root_cause
+    }
+
+    /// Returns the event it is rooted in.
+    #[must_use]
+    pub const fn root(&self) -> EventId {
+        self.root
+    }
+
+    /// Returns the class of its strongest evidence.
+    #[must_use]
+    pub const fn class(&self) -> EvidenceClass {
+        self.class
+    }
+
+    /// Returns the events it uses, the root first.
+    #[must_use]
+    pub fn evidence(&self) -> &[Evidence] {
+        &self.evidence
+    }
+
+    /// Returns the things it touches.
+    #[must_use]
+    pub fn touches(&self) -> &[Entity] {
+        &self.touches
+    }
+
+    /// Returns what to do, one step an entry.
+    #[must_use]
+    pub fn recommendation(&self) -> &[Text] {
+        &self.recommendation
+    }
+
+    /// Returns the alternatives it ruled out.
+    #[must_use]
+    pub fn ruled_out(&self) -> &[RuledOut] {
+        &self.ruled_out
+    }
+
+    /// Returns the evidence it expected and did not see.
+    #[must_use]
+    pub fn gaps(&self) -> &[Text] {
+        &self.missing
+    }
+
+    /// Returns why it is not a verdict, if it is not one.
+    #[must_use]
+    pub const fn doubt(&self) -> Option<&Doubt> {
+        self.doubt.as_ref()
+    }
+
     /// Returns when its root happened.
     #[must_use]
     pub fn root_time(&self) -> Timestamp {

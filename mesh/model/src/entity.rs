@@ -110,12 +110,8 @@ impl Entity {
     /// says that the node itself is at fault.
     #[must_use]
     pub fn of(place: &Place) -> Vec<Self> {
-        let all = [
-            Self::container(place),
-            Self::pod(place),
-            Self::workload(place),
-            Self::service(place),
-        ];
+        let all =
+            [Self::container(place), Self::pod(place), Self::workload(place), Self::service(place)];
         all.into_iter().flatten().collect()
     }
 

@@ -213,7 +213,8 @@ mod tests {
         let text = "4bf92f3577b34da6a3ce929d0e0e4736";
         let id: TraceId = text.parse().expect("32 digits");
         assert_eq!(id.to_string(), text);
-        for bad in ["", "4bf9", "4bf92f3577b34da6a3ce929d0e0e473g", "ééééééééééééééééé"] {
+        for bad in ["", "4bf9", "4bf92f3577b34da6a3ce929d0e0e473g", "ééééééééééééééééé"]
+        {
             assert!(bad.parse::<TraceId>().is_err(), "{bad}");
         }
     }

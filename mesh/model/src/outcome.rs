@@ -13,20 +13,12 @@ pub enum ShedReason {
     Mailbox,
     /// The bus is full.
     Bus,
-    /// Older than the late horizon when it arrived.
-    TooOld,
 }
 
 impl ShedReason {
     /// Every reason.
-    pub const ALL: [Self; 6] = [
-        Self::TraceEvents,
-        Self::TraceBytes,
-        Self::NodeTraces,
-        Self::Mailbox,
-        Self::Bus,
-        Self::TooOld,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::TraceEvents, Self::TraceBytes, Self::NodeTraces, Self::Mailbox, Self::Bus];
 
     /// Returns the metric label.
     #[must_use]
@@ -37,7 +29,6 @@ impl ShedReason {
             Self::NodeTraces => "node_traces",
             Self::Mailbox => "mailbox",
             Self::Bus => "bus",
-            Self::TooOld => "too_old",
         }
     }
 }
@@ -53,7 +44,7 @@ pub enum Outcome {
     Expired,
     /// Seen before.
     Duplicate,
-    /// Its trace had closed.
+    /// Its trace had closed, or it was older than the late horizon.
     Late,
     /// It, or its trace, could not be processed.
     DeadLetter,
@@ -97,14 +88,13 @@ impl Ledger {
             Outcome::Late => &mut self.late,
             Outcome::DeadLetter => &mut self.dead_letter,
             Outcome::Shed(reason) => {
-                let [events, bytes, traces, mailbox, bus, too_old] = &mut self.shed;
+                let [events, bytes, traces, mailbox, bus] = &mut self.shed;
                 match reason {
                     ShedReason::TraceEvents => events,
                     ShedReason::TraceBytes => bytes,
                     ShedReason::NodeTraces => traces,
                     ShedReason::Mailbox => mailbox,
                     ShedReason::Bus => bus,
-                    ShedReason::TooOld => too_old,
                 }
             }
         }

@@ -18,8 +18,10 @@ pub enum LogFormat {
 /// cannot be read falls back to `warn`.
 pub fn init_log(filter: &str, format: LogFormat, color: bool) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("warn"));
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(color);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(color);
     // An error means that a subscriber is set already, as in a test: that one stays.
     drop(match format {
         LogFormat::Text => builder.try_init(),

@@ -1,0 +1,132 @@
+//! One shard and its incidents in one thread: the fast mode, replay and simulation.
+
+use std::{sync::Arc, time::Duration};
+
+use tapio_model::{Event, Outcome, Story, Timestamp, TraceId};
+
+use crate::{Incidents, Output, Rules, Shard};
+
+/// What an engine tells the world, in order: evidence always before the story that cites it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Told {
+    /// Events that stories cite.
+    Evidence(Vec<Arc<Event>>),
+    /// A telling of a story.
+    Story(Box<Story>),
+    /// A trace panicked too often: its events, to be kept with the reason.
+    Dead {
+        /// The trace.
+        trace: TraceId,
+        /// Its events.
+        events: Vec<Arc<Event>>,
+    },
+}
+
+/// How often incidents look whether something is due.
+const TICK: Duration = Duration::from_millis(50);
+
+/// One shard and its incidents in one thread.
+///
+/// The same brain as the actors', without mailboxes: events in, stories out. The same events at the
+/// same times give the same tellings, byte for byte.
+#[derive(Debug)]
+pub struct Ring {
+    shard: Shard,
+    incidents: Incidents,
+    now: Timestamp,
+    tick_at: Timestamp,
+    told: Vec<Told>,
+}
+
+impl Ring {
+    /// Makes an empty ring.
+    #[must_use]
+    pub fn new(rules: &Arc<Rules>) -> Self {
+        Self {
+            shard: Shard::new(Arc::clone(rules)),
+            incidents: Incidents::new(Arc::clone(rules)),
+            now: Timestamp::MIN,
+            tick_at: Timestamp::MIN,
+            told: Vec::new(),
+        }
+    }
+
+    /// Returns the shard, for its figures.
+    #[must_use]
+    pub const fn shard(&self) -> &Shard {
+        &self.shard
+    }
+
+    /// Returns the incidents.
+    #[must_use]
+    pub const fn incidents(&self) -> &Incidents {
+        &self.incidents
+    }
+
+    /// Takes an event in at the engine's time `now`, which never goes back.
+    pub fn observe(&mut self, event: Arc<Event>, now: Timestamp) -> Outcome {
+        self.now = self.now.max(now);
+        let outcome = self.shard.observe(event, self.now);
+        self.hand_on();
+        outcome
+    }
+
+    /// Lets time pass.
+    pub fn advance(&mut self, now: Timestamp) {
+        // Step by step, so that a story that grows quiet in between resolves then and not later.
+        while let Some(next) = self.next_step(now) {
+            self.now = next;
+            self.shard.advance(next);
+            self.hand_on();
+        }
+    }
+
+    fn next_step(&self, end: Timestamp) -> Option<Timestamp> {
+        if self.now >= end {
+            return None;
+        }
+        let shard = self.shard.next_deadline().unwrap_or(end);
+        let incidents = if self.incidents.open_incidents() > 0 { self.tick_at } else { end };
+        Some(shard.min(incidents).clamp(self.now.after(Duration::from_nanos(1)), end))
+    }
+
+    /// Ends the input: every trace matures, and what waits to be told is told. Stories stay open:
+    /// whether they would have resolved, the input does not say.
+    pub fn finish(&mut self, window: Duration) {
+        let end = self.now.after(window + TICK);
+        self.shard.advance(end);
+        self.hand_on();
+        let stories = self.incidents.finish(self.now);
+        self.tell(stories);
+    }
+
+    /// Takes what was told since the last call.
+    pub fn take_told(&mut self) -> Vec<Told> {
+        std::mem::take(&mut self.told)
+    }
+
+    fn hand_on(&mut self) {
+        for output in self.shard.take_outputs() {
+            match output {
+                Output::Found(found) => {
+                    if !found.events.is_empty() {
+                        self.told.push(Told::Evidence(found.events));
+                    }
+                    let stories = self.incidents.admit(found.finding, self.now);
+                    self.tell(stories);
+                }
+                Output::Retracted(id) => self.incidents.retract(&id),
+                Output::Dead { trace, events } => self.told.push(Told::Dead { trace, events }),
+            }
+        }
+        if self.now >= self.tick_at {
+            self.tick_at = self.now.after(TICK);
+            let stories = self.incidents.advance(self.now);
+            self.tell(stories);
+        }
+    }
+
+    fn tell(&mut self, stories: Vec<Story>) {
+        self.told.extend(stories.into_iter().map(|story| Told::Story(Box::new(story))));
+    }
+}
