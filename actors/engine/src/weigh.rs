@@ -37,8 +37,10 @@ pub(crate) fn weigh(drafts: Vec<(&'static Spec, Draft)>, origin: Origin) -> Vec<
     open.sort_by(|(_, a), (_, b)| {
         (&a.subject, b.class, a.root_time()).cmp(&(&b.subject, a.class, b.root_time()))
     });
-    let mut findings: Vec<Finding> =
-        decided.into_iter().map(|(spec, draft)| settle(spec, draft, origin)).collect();
+    let mut findings: Vec<Finding> = unite(decided)
+        .into_iter()
+        .map(|(spec, draft)| finding(spec, draft, origin, Verdict::Cause))
+        .collect();
     let mut open = open.into_iter().peekable();
     while let Some((spec, mut best)) = open.next() {
         let mut hypotheses = vec![hypothesis(spec.slug, &best.title, &best, origin)];
@@ -59,8 +61,21 @@ pub(crate) fn weigh(drafts: Vec<(&'static Spec, Draft)>, origin: Origin) -> Vec<
     findings
 }
 
-fn settle(spec: &Spec, draft: Draft, origin: Origin) -> Finding {
-    finding(spec, draft, origin, Verdict::Cause)
+/// Makes one draft of those that one pattern has about one subject: the earliest root stays.
+fn unite(mut drafts: Vec<(&'static Spec, Draft)>) -> Vec<(&'static Spec, Draft)> {
+    drafts.sort_by(|(a_spec, a), (b_spec, b)| {
+        (a_spec.slug, &a.subject, a.root_time()).cmp(&(b_spec.slug, &b.subject, b.root_time()))
+    });
+    let mut united: Vec<(&'static Spec, Draft)> = Vec::with_capacity(drafts.len());
+    for (spec, draft) in drafts {
+        match united.last_mut() {
+            Some((known, first)) if known.slug == spec.slug && first.subject == draft.subject => {
+                absorb(first, draft);
+            }
+            Some(_) | None => united.push((spec, draft)),
+        }
+    }
+    united
 }
 
 fn push_alternative(hypotheses: &mut Vec<Hypothesis>, doubt: Option<&Doubt>) {
