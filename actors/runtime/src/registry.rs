@@ -34,6 +34,8 @@ pub struct ShardStats {
     pub live_actors: u64,
     /// About how many bytes they hold, shared places left out.
     pub live_bytes: u64,
+    /// Events that wait in the inboxes of their traces.
+    pub waiting_events: u64,
     /// Actors that were rebuilt after a panic.
     pub restarts: u64,
     /// Traces that panicked too often.
@@ -49,6 +51,7 @@ impl ShardStats {
         self.live_traces += other.live_traces;
         self.live_actors += other.live_actors;
         self.live_bytes += other.live_bytes;
+        self.waiting_events += other.waiting_events;
         self.restarts += other.restarts;
         self.quarantined += other.quarantined;
         self.wakes_refused += other.wakes_refused;
@@ -81,11 +84,13 @@ impl Registry {
     pub(crate) fn stats(&self) -> ShardStats {
         let slots = self.directory.live.values();
         let bytes: usize = slots.clone().map(|slot| slot.cell.borrow().trace.bytes()).sum();
+        let waiting: usize = slots.clone().map(|slot| slot.cell.borrow().inbox.len()).sum();
         ShardStats {
             ledger: self.directory.ledger,
             live_traces: self.directory.live.len() as u64,
             live_actors: slots.filter(|slot| slot.addr.is_some()).count() as u64,
             live_bytes: bytes as u64,
+            waiting_events: waiting as u64,
             ..self.stats
         }
     }

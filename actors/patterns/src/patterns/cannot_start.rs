@@ -1,0 +1,342 @@
+//! A container ends by itself, soon after every start: a missing environment variable, a bad
+//! argument, an executable that is not there, a permission, an image for another architecture.
+//!
+//! Evidence: exits with a code the process chose (1 to 127, 255) soon after the start or again and
+//! again, or a runtime that could not execute the command; its last log line says why.
+//! Root: that last log line, else the first such exit or the runtime's refusal.
+//! Not this: `container_oom` and `liveness_kill` (the container was killed: exit 137 or 143);
+//! `connection_failed` (the last line names a dependency that did not answer); `missing_config`
+//! (the container was never created); `bad_config` (a ConfigMap or Secret changed just before);
+//! `bad_rollout` (only pods of a new template fail; it then leads here).
+//! First look: `kubectl logs POD -c CONTAINER --previous`, then command, arguments and environment
+//! in `kubectl get pod POD -o yaml`.
+
+use std::collections::BTreeMap;
+
+use tapio_engine::{Draft, Pattern, Spec, View};
+use tapio_model::{Entity, Event, EvidenceClass, Kind, Severity, Text, keys};
+
+use crate::{
+    last_words::{START, is_connection_error, is_own_exit, last_words, quote, rollout_before},
+    witness::same_container,
+};
+
+const SPEC: Spec = Spec {
+    slug: "cannot_start",
+    title: "container cannot start",
+    wakes_on: &[Kind::ContainerTerminated, Kind::ContainerWaiting, Kind::ContainerCreateFailed],
+    leads_to: &["readiness_lost", "connection_failed", "cascading_dependency"],
+};
+
+/// Words of runtimes, shells and argument parsers, in lower case, with what they mean and what to
+/// do; the first that fits decides.
+const CAUSES: &[(&[&str], &str, &str)] = &[
+    (
+        &["exec format error"],
+        "its image is built for another architecture",
+        "build the image for the node's architecture, or select nodes by kubernetes.io/arch",
+    ),
+    (
+        &["environ", "env var", "missing env", "required env"],
+        "an environment variable is missing",
+        "set the variable in env or envFrom of the container",
+    ),
+    (
+        &[
+            "flag provided but not defined",
+            "unknown flag",
+            "unknown shorthand flag",
+            "unknown option",
+            "unrecognized option",
+            "unrecognized argument",
+            "invalid option",
+            "unexpected argument",
+            "no such option",
+            "required arguments",
+        ],
+        "it does not know one of its arguments",
+        "correct args of the container: compare them with the version's own --help",
+    ),
+    (
+        &["permission denied", "operation not permitted", "eacces"],
+        "it has no permission for what it runs or opens",
+        "check the file mode in the image, runAsUser, fsGroup and readOnlyRootFilesystem",
+    ),
+    (
+        &[
+            "executable file not found",
+            "no such file or directory",
+            "command not found",
+            "cannot find module",
+            "no module named",
+            "could not find or load main class",
+            "no command specified",
+        ],
+        "its executable or a file it needs is not in the image",
+        "correct command of the container, or the entry point of the image",
+    ),
+];
+
+/// Finds pods whose containers exit by themselves at start.
+#[derive(Debug)]
+pub(crate) struct Detector;
+
+impl Pattern for Detector {
+    fn spec(&self) -> &'static Spec {
+        &SPEC
+    }
+
+    fn detect(&self, view: &View<'_>) -> Vec<Draft> {
+        let mut pods: BTreeMap<Entity, Vec<&Event>> = BTreeMap::new();
+        for event in view.events().filter(|event| is_failed_start(view, event)) {
+            let pod = Entity::pod(&event.place).or_else(|| Entity::narrowest(&event.place));
+            if let Some(pod) = pod {
+                pods.entry(pod).or_default().push(event);
+            }
+        }
+        pods.into_iter().filter_map(|(pod, starts)| draft(view, pod, &starts)).collect()
+    }
+}
+
+fn draft(view: &View<'_>, pod: Entity, starts: &[&Event]) -> Option<Draft> {
+    let told = || starts.iter().map(|start| (*start, last_words(view, start)));
+    let (failed, words) = told()
+        .find(|(start, words)| cause(start, *words).is_some())
+        .or_else(|| told().find(|(_, words)| words.is_some_and(is_loud)))
+        .or_else(|| told().next())?;
+    if words.is_some_and(|words| is_connection_error(words.message())) {
+        return None;
+    }
+    let cause = cause(failed, words);
+    let label = failed.place.label();
+    let root = words.filter(|words| words.order() < failed.order()).unwrap_or(failed);
+    let mut draft = Draft::new(pod, EvidenceClass::ObjectStatus, root, describe(root))
+        .touching(&failed.place)
+        .because(because(failed, words, cause.map(|(what, _)| what)));
+    if let Some(rollout) = rollout_before(view, failed) {
+        draft = draft.step(rollout, "a rollout began just before");
+    }
+    for start in starts {
+        let is_symptom = start.kind == Kind::ContainerWaiting;
+        let text = describe(start);
+        draft = if is_symptom { draft.symptom(start, text) } else { draft.step(start, text) };
+    }
+    draft = draft.rule_out("container_oom", "no kill for memory was seen in this pod", &[]);
+    if let Some((what, cure)) = cause {
+        return Some(draft.title(format!("{label} cannot start: {what}")).advise(cure));
+    }
+    let draft = draft
+        .title(format!("{label} cannot start"))
+        .advise("read the last lines before the exit: kubectl logs --previous");
+    Some(doubt(view, draft, failed, words.filter(|words| is_loud(words)), starts))
+}
+
+/// Without a cause that the words name, a loud last line of a process that died at start explains;
+/// anything less leaves a doubt.
+fn doubt(
+    view: &View<'_>,
+    draft: Draft,
+    failed: &Event,
+    loud: Option<&Event>,
+    starts: &[&Event],
+) -> Draft {
+    if failed.kind == Kind::ContainerWaiting {
+        return draft.missing("the exit code of the container").or(
+            "container_oom",
+            "it was killed: for memory, or by a probe",
+            "kubectl get pod -o yaml: lastState.terminated has reason and exit code",
+        );
+    }
+    let changed = view.find(Kind::ConfigChanged, |change| change.order() < failed.order());
+    if let Some(change) = changed {
+        return draft.step(change, "a configuration object changed before").or(
+            "bad_config",
+            "it cannot read a ConfigMap or Secret that changed just before",
+            "compare the last log line with what changed: kubectl logs --previous",
+        );
+    }
+    let again = starts.len() > 1 || failed.attributes.int(keys::RESTART_COUNT) > Some(0);
+    if loud.is_some() && (again || started(view, failed).is_some()) {
+        return draft;
+    }
+    draft.missing("a log line that says why it ended").or(
+        "connection_failed",
+        "a dependency failed it at start; the last log line tells",
+        "kubectl logs --previous",
+    )
+}
+
+fn is_failed_start(view: &View<'_>, event: &Event) -> bool {
+    let reason = event.attributes.text(keys::REASON).unwrap_or_default();
+    if event.kind == Kind::ContainerTerminated {
+        let refused = matches!(reason, "StartError" | "ContainerCannotRun");
+        return refused || (is_own_exit(event) && started(view, event) != Some(false));
+    }
+    if event.kind == Kind::ContainerWaiting {
+        // A back-off says that it ended, not how: any word on that is better.
+        return reason == "CrashLoopBackOff" && !view.events().any(|other| is_kill(other, event));
+    }
+    event.kind == Kind::ContainerCreateFailed && cause(event, None).is_some()
+}
+
+fn is_kill(other: &Event, of: &Event) -> bool {
+    let kills = matches!(other.kind, Kind::ContainerKilling | Kind::OomKill)
+        || (other.kind == Kind::ContainerTerminated && !is_own_exit(other));
+    kills && other.place.is_same_pod(&of.place)
+}
+
+/// Says whether the container ended soon after its start; `None` if the start was not seen.
+fn started(view: &View<'_>, ended: &Event) -> Option<bool> {
+    view.of(Kind::ContainerStarted)
+        .rfind(|start| same_container(start, ended) && start.time <= ended.time)
+        .map(|start| ended.time.since(start.time) <= START)
+}
+
+fn is_loud(line: &Event) -> bool {
+    line.kind == Kind::Exception || line.severity >= Severity::Warn
+}
+
+fn cause(failed: &Event, words: Option<&Event>) -> Option<(&'static str, &'static str)> {
+    let said = [words, Some(failed)].into_iter().flatten().map(Event::message);
+    let named = said.map(str::to_lowercase).find_map(|said| {
+        CAUSES.iter().find(|(marks, ..)| marks.iter().any(|mark| said.contains(mark)))
+    });
+    // What a shell says when nothing else did.
+    let shell = match failed.attributes.int(keys::EXIT_CODE) {
+        Some(126) => CAUSES.get(3),
+        Some(127) => CAUSES.get(4),
+        _ => None,
+    };
+    named.or(shell).map(|(_, what, cure)| (*what, *cure))
+}
+
+fn describe(event: &Event) -> Text {
+    if matches!(event.kind, Kind::Log | Kind::Exception) {
+        return format!("last line before the end: {}", quote(event)).into();
+    }
+    if event.kind == Kind::ContainerWaiting {
+        return "the kubelet waits before it restarts the container".into();
+    }
+    match event.attributes.int(keys::EXIT_CODE).filter(|_| is_own_exit(event)) {
+        Some(code) => format!("ended with exit code {code}").into(),
+        None => format!("could not be started: {}", quote(event)).into(),
+    }
+}
+
+fn because(failed: &Event, words: Option<&Event>, what: Option<&str>) -> String {
+    let code = failed.attributes.int(keys::EXIT_CODE);
+    let how = code.map_or_else(
+        || "its process did not stay".to_owned(),
+        |code| format!("its process ended with exit code {code}"),
+    );
+    let what = what.map(|what| format!(": {what}")).unwrap_or_default();
+    let said = match words {
+        Some(words) => format!("; its last line was {}", quote(words)),
+        None if failed.kind == Kind::ContainerCreateFailed => {
+            format!("; the runtime said {}", quote(failed))
+        }
+        None => String::new(),
+    };
+    format!("{how}{what}{said}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(story: &str) -> Option<Draft> {
+        let mut drafts = told!(Detector, story);
+        assert!(drafts.len() < 2, "{drafts:?}");
+        drafts.pop()
+    }
+
+    const MISSING: &str = r#"0s shop/x%cart RolloutStarted hash=abc generation=4
+        1s shop/cart-1/cart%cart ContainerStarted
+        2s shop/cart-1/cart%cart Log msg="Environment variable DB_HOST is undefined"
+        2s shop/cart-1/cart%cart ContainerTerminated exit=1 reason=Error
+        12s shop/cart-1/cart%cart ContainerWaiting reason=CrashLoopBackOff"#;
+
+    #[test]
+    fn the_last_line_is_the_mechanism() {
+        let draft = one(MISSING).unwrap();
+        let title = "shop/cart-1/cart cannot start: an environment variable is missing";
+        assert_eq!(draft.headline(), title);
+        assert!(draft.root_cause().contains("exit code 1"), "{}", draft.root_cause());
+        assert!(draft.root_cause().contains("\"Environment variable DB_HOST is undefined\""));
+        assert_eq!(draft.evidence()[0].kind, Kind::Log);
+        assert_eq!(draft.evidence().len(), 4);
+        assert!(draft.doubt().is_none());
+    }
+
+    #[test]
+    fn runtimes_and_shells_name_the_cause() {
+        let refused = r#"exec: \"/srv/cart\": permission denied"#;
+        let cases = [
+            (
+                "ContainerCreateFailed msg=\"exec: \\\"cart\\\": executable file not found in $PATH\"",
+                "not in the image",
+            ),
+            ("ContainerCreateFailed msg=\"exec /cart: exec format error\"", "another architecture"),
+            (
+                &*format!("ContainerTerminated reason=StartError exit=128 msg=\"{refused}\""),
+                "permission",
+            ),
+            ("ContainerTerminated exit=126", "permission"),
+            ("ContainerTerminated exit=127", "not in the image"),
+            (
+                "ContainerTerminated exit=2 msg=\"flag provided but not defined: -prot\"",
+                "arguments",
+            ),
+        ];
+        for (event, what) in cases {
+            let draft = one(&format!("0s shop/cart-1/cart {event}")).unwrap();
+            assert!(draft.headline().contains(what), "{event}: {}", draft.headline());
+            assert!(draft.doubt().is_none(), "{event}");
+        }
+    }
+
+    #[test]
+    fn any_loud_line_explains_a_crash_at_start() {
+        let story = "0s a/b-1/b ContainerStarted; 1s a/b-1/b Log sev=error msg=\"bad licence\"; \
+                     1s a/b-1/b ContainerTerminated exit=3";
+        let draft = one(story).unwrap();
+        assert!(draft.doubt().is_none() && draft.root_cause().contains("\"bad licence\""));
+    }
+
+    #[test]
+    fn without_the_deciding_evidence_it_stays_a_doubt() {
+        let loud = "1s a/b-1/b Exception msg=\"bad port\"; 1s a/b-1/b ContainerTerminated exit=1";
+        let cases = [
+            ("0s a/b-1/b ContainerTerminated exit=1".to_owned(), "connection_failed"),
+            ("0s a/b-1/b ContainerWaiting reason=CrashLoopBackOff".to_owned(), "container_oom"),
+            (format!("0s a/b-1 ConfigChanged oname=env change=modified; {loud}"), "bad_config"),
+        ];
+        for (story, alternative) in cases {
+            let draft = one(&story).unwrap();
+            assert_eq!(draft.doubt().unwrap().alternative, alternative, "{story}");
+        }
+    }
+
+    #[test]
+    fn look_alikes_and_health_are_not_this() {
+        for story in [
+            "0s a/b-1/b ContainerTerminated exit=137; 9s a/b-1/b ContainerWaiting reason=CrashLoopBackOff",
+            "0s a/b-1/b ContainerTerminated exit=1 reason=OOMKilled",
+            "0s a/b-1/b ContainerKilling; 5s a/b-1/b ContainerWaiting reason=CrashLoopBackOff",
+            "0s a/b-1/b Log msg=\"dial tcp 10.0.0.1:5432: connection refused\"; 1s a/b-1/b ContainerTerminated exit=1",
+            "0s a/b-1/b ContainerStarted; 2m a/b-1/b ContainerTerminated exit=1",
+            "0s a/b-1/b ContainerCreateFailed msg=\"configmap \\\"env\\\" not found\"",
+            "0s a/b-1/b ContainerTerminated exit=0 reason=Completed",
+            "0s a/b-1/b ContainerStarted; 1s a/b-1/b Log sev=error msg=\"environment odd\"",
+        ] {
+            assert!(one(story).is_none(), "{story}");
+        }
+    }
+
+    #[test]
+    fn a_pod_is_one_subject_however_often_it_restarts() {
+        let story =
+            format!("{MISSING}\n20s shop/cart-1/cart%cart ContainerTerminated exit=1 cid=new");
+        assert_eq!(one(&story).unwrap().subject().to_string(), "pod uid-shop-cart-1");
+    }
+}

@@ -1,0 +1,381 @@
+//! One thing cannot connect to another: refused, unanswered, or its name does not resolve.
+//!
+//! Evidence: refused attempts (an RST came back); attempts without an answer and SYNs sent again
+//! without an RST; failed questions for a name. Each kind of failure is told apart.
+//! Root: the first failure; a full connection tracking table on the node, if packets were dropped.
+//! Not this: `selector_mismatch` and the peer's own crash lie behind a refusal, `network_policy`
+//! and `conntrack_full` behind silence; one SYN sent again and then answered is nothing;
+//! `cascading_dependency` (the connection stands, and the peer answers with errors or too late);
+//! `dns_failure` (the name service itself is down, for everybody).
+//! First look: `kubectl get endpointslices -l kubernetes.io/service-name=PEER`, then from the
+//! caller's pod `nc -vz PEER PORT` and `nslookup PEER`.
+
+use std::collections::BTreeMap;
+
+use tapio_engine::{Draft, Pattern, Spec, View};
+use tapio_model::{Entity, Event, EvidenceClass, Kind, Place, Source, Text, keys};
+
+use crate::{
+    last_words::quote,
+    witness::{count, times},
+};
+
+const SPEC: Spec = Spec {
+    slug: "connection_failed",
+    title: "connection failed",
+    wakes_on: &[Kind::ConnectRefused, Kind::ConnectTimeout, Kind::SynRetransmit, Kind::DnsFailure],
+    leads_to: &["cascading_dependency", "readiness_lost"],
+};
+
+/// SYNs go again after 1, 3 and 7 s: three without an answer are seven seconds of silence, and no
+/// single loss.
+const SYN_RETRANSMITS_MIN: i64 = 3;
+
+/// What an attempt came to; a question for a name says it itself.
+const WORDS: &[(Kind, &str)] = &[
+    (Kind::ConnectRefused, "refused"),
+    (Kind::ConnectTimeout, "no answer"),
+    (Kind::SynRetransmit, "SYN sent again"),
+    (Kind::TcpReset, "connection reset"),
+];
+
+/// Finds pairs that cannot connect.
+#[derive(Debug)]
+pub(crate) struct Detector;
+
+impl Pattern for Detector {
+    fn spec(&self) -> &'static Spec {
+        &SPEC
+    }
+
+    fn detect(&self, view: &View<'_>) -> Vec<Draft> {
+        let mut edges: BTreeMap<Entity, Vec<&Event>> = BTreeMap::new();
+        let woken = |event: &&Event| SPEC.wakes_on.contains(&event.kind);
+        for event in view.events().filter(|event| woken(event) || event.kind == Kind::TcpReset) {
+            if let Some(subject) = subject(event).filter(|_| !is_search_guess(event)) {
+                edges.entry(subject).or_default().push(event);
+            }
+        }
+        edges.into_iter().filter_map(|(subject, events)| draft(view, subject, &events)).collect()
+    }
+}
+
+fn draft(view: &View<'_>, subject: Entity, events: &[&Event]) -> Option<Draft> {
+    let of = |kind| events.iter().copied().filter(move |event| event.kind == kind);
+    let refused: Vec<_> = of(Kind::ConnectRefused).collect();
+    let is_silent =
+        |event: &&Event| matches!(event.kind, Kind::ConnectTimeout | Kind::SynRetransmit);
+    let silent: Vec<_> = events.iter().copied().filter(is_silent).collect();
+    let unnamed: Vec<_> = of(Kind::DnsFailure).collect();
+    let again: i64 = of(Kind::SynRetransmit).map(count).sum();
+    // An RST proves that packets pass, whatever else timed out.
+    if let Some(first) = refused.first() {
+        let draft = begin(subject, first, &refused, "was refused");
+        return Some(told_refused(view, draft, first, &silent));
+    }
+    if let Some(first) = unnamed.first() {
+        return Some(told_unnamed(begin(subject, first, &unnamed, "did not resolve"), first));
+    }
+    let gave_up = silent.iter().any(|event| event.kind == Kind::ConnectTimeout);
+    if !(gave_up || again >= SYN_RETRANSMITS_MIN) {
+        return None;
+    }
+    let reset = of(Kind::TcpReset).next();
+    told_silent(view, subject, &silent, reset)
+}
+
+/// Begins a draft in the words all its kinds share.
+fn begin(subject: Entity, root: &Event, events: &[&Event], how: &str) -> Draft {
+    let class = match root.source {
+        Source::Kernel | Source::Network => EvidenceClass::KernelProof,
+        Source::Kubernetes | Source::Journal | Source::Cgroup => EvidenceClass::EventText,
+        Source::Otlp | Source::Metrics => EvidenceClass::ObjectStatus,
+        Source::App => EvidenceClass::LogTemplate,
+    };
+    let total: i64 = events.iter().map(|event| count(event)).sum();
+    let peer = peer(root);
+    let caller = caller(&root.place);
+    let mut draft = Draft::new(subject, class, root, attempt(root))
+        .touching(&root.place)
+        .because(format!("{caller} to {peer} {how}{}: {}", times(total), quote(root)));
+    if let Some(service) = peer_service(root) {
+        draft = draft.touch(service);
+    }
+    for event in events {
+        draft = draft.symptom(event, attempt(event)).touching(&event.place);
+    }
+    draft
+}
+
+fn told_refused(view: &View<'_>, draft: Draft, root: &Event, silent: &[&Event]) -> Draft {
+    let (caller, peer) = (caller(&root.place), peer(root));
+    let mut draft = draft
+        .title(format!("{caller} is refused by {peer}: nobody listens there"))
+        .advise(format!(
+            "check that {peer} runs and listens on that port: kubectl get endpointslices"
+        ))
+        .advise("compare targetPort and selector of the service with the pods")
+        .rule_out("network_policy", "an answer came back; a policy drops in silence", &[root]);
+    for event in silent {
+        draft = draft.symptom(event, attempt(event));
+    }
+    let empty = view.find(Kind::EndpointsChanged, |change| {
+        change.attributes.int(keys::ENDPOINTS_READY) == Some(0)
+            && change.place.service.as_deref() == root.attributes.text(keys::PEER_SERVICE)
+    });
+    match empty {
+        Some(change) => draft.step(change, format!("{peer} has no ready endpoint")),
+        None => draft,
+    }
+}
+
+fn told_unnamed(draft: Draft, root: &Event) -> Draft {
+    let (caller, name) = (caller(&root.place), peer(root));
+    let (what, cure) = match root.attributes.text(keys::DNS_RCODE) {
+        Some("nxdomain") => (
+            "the name does not exist",
+            "check the name, its namespace and the pod's search list (ndots, dnsPolicy)",
+        ),
+        Some("servfail") => {
+            ("the name server fails", "check the upstream servers in CoreDNS' Corefile and its log")
+        }
+        Some("timeout") => (
+            "the name server does not answer",
+            "check that CoreDNS runs and that egress to port 53 is allowed",
+        ),
+        Some(_) | None => ("its name does not resolve", "ask from the pod: nslookup NAME"),
+    };
+    let draft = draft.title(format!("{caller} cannot resolve {name}: {what}")).advise(cure);
+    if what == "the name does not exist" {
+        return draft.rule_out("dns_failure", "the name server answered", &[root]);
+    }
+    // Everybody who asks that server belongs to one incident.
+    draft.touch(Entity::Service { namespace: "kube-system".into(), name: "kube-dns".into() })
+}
+
+fn told_silent(
+    view: &View<'_>,
+    subject: Entity,
+    silent: &[&Event],
+    reset: Option<&Event>,
+) -> Option<Draft> {
+    let (first, last) = (silent.first()?, silent.last()?);
+    let full = view.find(Kind::ConntrackFull, |full| {
+        let nodes = full.place.node.as_ref().zip(first.place.node.as_ref());
+        full.order() < last.order() && nodes.is_none_or(|(one, other)| one == other)
+    });
+    if let Some(full) = full {
+        return Some(told_full(subject, silent, first, full));
+    }
+    let (caller, peer) = (caller(&first.place), peer(first));
+    let draft = begin(subject, first, silent, "got no answer");
+    if let Some(reset) = reset {
+        let draft = draft
+            .step(reset, attempt(reset))
+            .title(format!("{caller} is cut off from {peer}: resets beside silence"))
+            .advise(format!("check whether {peer} restarts, and proxies and balancers before it"));
+        return Some(draft.or(
+            "network_loss",
+            "some packets pass and others are lost",
+            "nstat -az TcpRetransSegs on both nodes: losses to other peers as well mean the network",
+        ));
+    }
+    let draft = draft
+        .title(format!("{caller} gets no answer from {peer}: packets are dropped"))
+        .advise("check NetworkPolicies of both sides: hubble observe --verdict DROPPED")
+        .advise(format!("check the route, and that the node of {peer} is up"));
+    let is_seen = |event: &&Event| {
+        event.kind == Kind::SynRetransmit
+            || matches!(event.source, Source::Kernel | Source::Network)
+    };
+    if !silent.iter().any(is_seen) {
+        return Some(draft.missing("what the kernel saw of the connection").or(
+            "cascading_dependency",
+            format!("{peer} is reached and answers too slowly"),
+            "ss -tn state syn-sent in the caller's pod: empty means that the peer is slow",
+        ));
+    }
+    Some(draft.rule_out("selector_mismatch", "no RST came back: nobody refuses", &[]))
+}
+
+fn told_full(subject: Entity, silent: &[&Event], first: &Event, full: &Event) -> Draft {
+    let (caller, peer) = (caller(&first.place), peer(first));
+    let text = "connection tracking table full";
+    let mut draft = Draft::new(subject, EvidenceClass::KernelProof, full, text)
+        .touching(&first.place)
+        .title(format!("{caller} gets no answer from {peer}: connection tracking table full"))
+        .because("the node's connection tracking table is full and drops new connections")
+        .advise("raise net.netfilter.nf_conntrack_max, or keep connections open")
+        .advise("find who opens so many: conntrack -L, counted by source")
+        .rule_out("network_policy", "the kernel says that its table is full", &[full]);
+    if let Some(node) = Entity::node(&full.place) {
+        draft = draft.touch(node);
+    }
+    for event in silent {
+        draft = draft.symptom(event, attempt(event)).touching(&event.place);
+    }
+    draft
+}
+
+/// Returns the edge between both ends, or the place if the other end is unknown.
+fn subject(event: &Event) -> Option<Entity> {
+    let to = event.attributes.text(keys::PEER_SERVICE).map(Text::from).or_else(|| address(event));
+    match to {
+        Some(to) => Some(Entity::Edge { from: caller(&event.place), to }),
+        None => Entity::narrowest(&event.place),
+    }
+}
+
+fn caller(place: &Place) -> Text {
+    let owner = place.workload.as_ref().map(|owner| &owner.name);
+    place.service.as_ref().or(owner).cloned().unwrap_or_else(|| place.label().into())
+}
+
+fn address(event: &Event) -> Option<Text> {
+    let text = |key| event.attributes.text(key).map(Text::from);
+    let host = text(keys::PEER_ADDRESS).or_else(|| text(keys::DNS_NAME))?;
+    let port = event.attributes.int(keys::PEER_PORT);
+    Some(port.map_or(host.clone(), |port| format!("{host}:{port}").into()))
+}
+
+/// Names the other end: `db (10.0.0.7:5432)`.
+fn peer(event: &Event) -> String {
+    match (event.attributes.text(keys::PEER_SERVICE), address(event)) {
+        (Some(service), Some(address)) => format!("{service} ({address})"),
+        (Some(service), None) => service.to_owned(),
+        (None, Some(address)) => address.to_string(),
+        (None, None) => "an unknown peer".to_owned(),
+    }
+}
+
+/// Returns the service at the other end; a cluster name says its namespace itself.
+fn peer_service(event: &Event) -> Option<Entity> {
+    let name = event.attributes.text(keys::PEER_SERVICE)?;
+    let mut labels = name.split('.');
+    let (name, namespace) = match (labels.next(), labels.next(), labels.next()) {
+        (Some(name), Some(namespace), None | Some("svc")) => (name, Some(namespace.into())),
+        _ => (name, event.place.namespace.clone()),
+    };
+    Some(Entity::Service { namespace: namespace.unwrap_or_default(), name: name.into() })
+}
+
+/// Says whether the name is a resolver's walk through its search list, which fails every day:
+/// `api.example.com.shop.svc.cluster.local`. Applications report the last answer only.
+fn is_search_guess(event: &Event) -> bool {
+    let name = event.attributes.text(keys::DNS_NAME).unwrap_or_default().trim_end_matches('.');
+    event.source == Source::Network
+        && event.attributes.text(keys::DNS_RCODE) == Some("nxdomain")
+        && name.ends_with(".cluster.local")
+        && name.split('.').position(|label| label == "svc") != Some(2)
+}
+
+fn attempt(event: &Event) -> String {
+    let again = times(count(event));
+    let what = WORDS.iter().find_map(|(kind, what)| (*kind == event.kind).then_some(*what));
+    let what = what.or_else(|| event.attributes.text(keys::DNS_RCODE)).unwrap_or("not resolved");
+    format!("{what}{again}: {}", peer(event))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(story: &str) -> Option<Draft> {
+        let mut drafts = told!(Detector, story);
+        assert!(drafts.len() < 2, "{drafts:?}");
+        drafts.pop()
+    }
+
+    const REFUSED: &str = "1s shop/cart-1/cart%cart ConnectRefused peer=db addr=10.0.0.7 port=5432";
+    const SILENT: &str = "0s shop/cart-1/cart@n1%cart SynRetransmit peer=db addr=10.0.0.7 port=5432
+        4s shop/cart-1/cart@n1%cart ConnectTimeout peer=db addr=10.0.0.7 port=5432";
+
+    #[test]
+    fn a_refusal_means_that_nobody_listens() {
+        let draft = one(&format!("{REFUSED} count=3")).unwrap();
+        let title = "cart is refused by db (10.0.0.7:5432): nobody listens there";
+        assert_eq!(draft.headline(), title);
+        assert_eq!(draft.subject().to_string(), "cart -> db");
+        assert_eq!(draft.class(), EvidenceClass::KernelProof);
+        assert!(draft.root_cause().contains("3 times"), "{}", draft.root_cause());
+        let db = Entity::Service { namespace: "shop".into(), name: "db".into() };
+        assert!(draft.touches().contains(&db), "the peer's own incident joins");
+    }
+
+    #[test]
+    fn a_refusal_outweighs_silence_on_the_same_edge() {
+        let draft = one(&format!("{SILENT}\n{REFUSED}")).unwrap();
+        assert!(draft.headline().contains("refused"));
+        assert_eq!(draft.evidence().len(), 3);
+        let empty = "0s svc:shop/db EndpointsChanged ready=0";
+        assert_eq!(one(&format!("{empty}\n{REFUSED}")).unwrap().evidence().len(), 2);
+    }
+
+    #[test]
+    fn silence_means_that_packets_are_dropped() {
+        let draft = one(SILENT).unwrap();
+        assert!(draft.headline().ends_with("packets are dropped"), "{}", draft.headline());
+        assert_eq!(draft.ruled_out()[0].pattern, "selector_mismatch");
+        let reset = "5s shop/cart-1/cart@n1%cart TcpReset peer=db addr=10.0.0.7 port=5432";
+        let draft = one(&format!("{SILENT}\n{reset}")).unwrap();
+        assert_eq!(draft.doubt().unwrap().alternative, "network_loss");
+    }
+
+    #[test]
+    fn a_full_table_of_the_same_node_is_the_root() {
+        let full = |node| format!("0s node:{node} ConntrackFull\n{SILENT}");
+        let draft = one(&full("n1")).unwrap();
+        assert_eq!(draft.evidence()[0].kind, Kind::ConntrackFull);
+        assert!(draft.headline().contains("table full"), "{}", draft.headline());
+        assert!(draft.touches().contains(&Entity::Node { name: "n1".into() }));
+        assert_eq!(one(&full("n2")).unwrap().evidence()[0].kind, Kind::SynRetransmit);
+    }
+
+    #[test]
+    fn without_the_kernels_word_silence_may_be_slowness() {
+        let draft = one("0s svc:cart ConnectTimeout src=app peer=db msg=timeout").unwrap();
+        assert_eq!(draft.doubt().unwrap().alternative, "cascading_dependency");
+        assert_eq!(draft.class(), EvidenceClass::LogTemplate);
+    }
+
+    #[test]
+    fn names_fail_in_three_ways() {
+        let cases = [
+            ("nxdomain", "does not exist", false),
+            ("servfail", "server fails", true),
+            ("timeout", "does not answer", true),
+            ("refused", "does not resolve", true),
+        ];
+        for (rcode, what, shared) in cases {
+            let story =
+                format!("0s svc:cart DnsFailure dns=db.shop.svc.cluster.local rcode={rcode}");
+            let draft = one(&story).unwrap();
+            assert!(draft.headline().contains(what), "{}", draft.headline());
+            let dns = |entity: &Entity| entity.to_string() == "service kube-dns";
+            assert_eq!(draft.touches().iter().any(dns), shared, "{rcode}");
+        }
+    }
+
+    #[test]
+    fn each_peer_is_a_subject_of_its_own() {
+        let story = format!("{REFUSED}\n2s shop/cart-1/cart%cart ConnectRefused addr=10.0.0.8");
+        assert_eq!(told!(Detector, &story).len(), 2);
+        let unknown = one("0s shop/cart-1/cart%cart ConnectRefused").unwrap();
+        assert_eq!(unknown.subject().kind(), "container");
+    }
+
+    #[test]
+    fn everyday_traffic_is_nothing() {
+        for story in [
+            "0s shop/cart-1/cart SynRetransmit peer=db",
+            "0s shop/cart-1/cart SynRetransmit peer=db; 1s shop/cart-1/cart TcpReset peer=db",
+            "0s shop/cart-1/cart TcpReset peer=db",
+            "0s svc:cart DnsFailure dns=api.io.shop.svc.cluster.local rcode=nxdomain",
+            "0s svc:cart DnsFailure dns=api.io.cluster.local. rcode=nxdomain",
+            "0s node:n1 ConntrackFull",
+            "0s shop/cart-1/cart Log msg=\"connection refused\"",
+        ] {
+            assert!(one(story).is_none(), "{story}");
+        }
+    }
+}

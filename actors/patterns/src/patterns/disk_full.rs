@@ -1,0 +1,329 @@
+//! Writes fail: a filesystem is full, or it turned read-only after an error, or its device fails.
+//!
+//! Evidence: I/O errors of the block layer, the filesystem's own errors, the remount to
+//! read-only, refused writes (ENOSPC, EROFS). An application's word alone decides nothing: quotas,
+//! inotify watches and read-only root filesystems answer alike.
+//! Root: the first event of the deepest layer: device, else filesystem, else remount, else ENOSPC.
+//! Not this: `disk_pressure` (the kubelet evicts from a full node disk), `watch_limit` (ENOSPC of
+//! inotify), `bad_config` (a root filesystem that is read-only by design).
+//! First look: `df -h; df -i` where it was refused, and the kernel's log for the device.
+
+use tapio_engine::{Draft, Pattern, Spec, View};
+use tapio_model::{Entity, Event, EvidenceClass, Kind, Place, Source, keys};
+
+use crate::witness::{count, quoted, same_container, spot, times, truth};
+
+const SPEC: Spec = Spec {
+    slug: "disk_full",
+    title: "Disk full, read-only or failing",
+    wakes_on: &[Kind::StorageFull, Kind::FilesystemReadOnly, Kind::FilesystemError, Kind::IoError],
+    leads_to: &["disk_pressure", "cannot_start", "connection_failed", "cascading_dependency"],
+};
+
+/// Layers, the deepest first: trouble in one explains those after it.
+const LAYERS: [Kind; 4] =
+    [Kind::IoError, Kind::FilesystemError, Kind::FilesystemReadOnly, Kind::StorageFull];
+
+/// Finds filesystems that refuse writes.
+#[derive(Debug)]
+pub(crate) struct Detector;
+
+impl Pattern for Detector {
+    fn spec(&self) -> &'static Spec {
+        &SPEC
+    }
+
+    fn detect(&self, view: &View<'_>) -> Vec<Draft> {
+        let (on_device, elsewhere): (Vec<_>, Vec<_>) = view
+            .events()
+            .filter(|event| LAYERS.contains(&event.kind) && !is_empty_drive(event))
+            .partition(|event| device(event).is_some());
+        let mut groups: Vec<Vec<&Event>> = Vec::new();
+        // Events that name a device come first, so that those that name none can join them.
+        for event in on_device.into_iter().chain(elsewhere) {
+            match groups.iter_mut().find(|group| group.iter().any(|one| is_one_disk(one, event))) {
+                Some(group) => group.push(event),
+                None => groups.push(vec![event]),
+            }
+        }
+        groups.iter().filter_map(|group| draft(view, group)).collect()
+    }
+}
+
+fn device(event: &Event) -> Option<&str> {
+    let device = event.attributes.text(keys::DEVICE)?;
+    Some(device.strip_prefix("/dev/").unwrap_or(device))
+}
+
+/// Says whether it is an optical or floppy drive, which errs whenever it is empty.
+fn is_empty_drive(event: &Event) -> bool {
+    device(event).is_some_and(|name| name.starts_with("sr") || name.starts_with("fd"))
+}
+
+/// Says whether both are of one disk: a disk and its partition are one; an event that names no
+/// device is of its node's, or of its container's.
+fn is_one_disk(one: &Event, other: &Event) -> bool {
+    let node = one.place.node == other.place.node;
+    match (device(one), device(other)) {
+        (Some(a), Some(b)) => node && (is_part(a, b) || is_part(b, a)),
+        (Some(_), None) | (None, Some(_)) => {
+            // No space is another trouble than a fault of the disk.
+            let full = (one.kind == Kind::StorageFull) == (other.kind == Kind::StorageFull);
+            node && full && one.place.node.is_some()
+        }
+        (None, None) => {
+            let path = one.attributes.text(keys::PATH);
+            let host = one.place.pod.is_none() && other.place.pod.is_none();
+            same_container(one, other)
+                || (node && host && path == other.attributes.text(keys::PATH))
+        }
+    }
+}
+
+/// Says whether `part` is `disk` or a partition of it: `sda1` of `sda`, `nvme0n1p2` of `nvme0n1`.
+fn is_part(part: &str, disk: &str) -> bool {
+    let Some(rest) = part.strip_prefix(disk) else { return false };
+    let number = match rest.strip_prefix('p') {
+        Some(number) if disk.ends_with(|letter: char| letter.is_ascii_digit()) => number,
+        Some(_) => return false,
+        None if rest.is_empty() => return true,
+        None if disk.ends_with(|letter: char| letter.is_ascii_digit()) => return false,
+        None => rest,
+    };
+    !number.is_empty() && number.chars().all(|letter| letter.is_ascii_digit())
+}
+
+fn draft(view: &View<'_>, group: &[&Event]) -> Option<Draft> {
+    let root = LAYERS.into_iter().find_map(|kind| {
+        let mut layer = group.iter().copied().filter(|event| event.kind == kind);
+        // Of one layer the system's word comes before an application's.
+        layer.clone().find(|event| !is_of_app(event)).or_else(|| layer.next())
+    })?;
+    let by_app = group.iter().all(|event| is_of_app(event));
+    let pressed = view.events().find(|event| is_pressed(event, &root.place));
+    let class = match root.source {
+        Source::Kernel => EvidenceClass::KernelProof,
+        Source::Cgroup | Source::Kubernetes | Source::Metrics => EvidenceClass::ObjectStatus,
+        Source::Journal | Source::Network => EvidenceClass::EventText,
+        Source::App | Source::Otlp => EvidenceClass::LogTemplate,
+    };
+    let disk = group.iter().find_map(|event| device(event));
+    let path = root.attributes.text(keys::PATH).filter(|_| root.place.pod.is_none());
+    let subject = match disk.or(path) {
+        Some(name) => filesystem(&root.place, name),
+        None => Entity::narrowest(&root.place)?,
+    };
+    let named = name(root, disk);
+    let (what, why) = cause(root.kind);
+    let again = times(group.iter().filter(|event| event.kind == root.kind).map(|e| count(e)).sum());
+    let draft = Draft::new(subject, class, root, text(root))
+        .title(format!("{named} {what}{again}"))
+        .because(format!("{named} {why}{}.", quoted(root)));
+    let draft = group.iter().fold(draft, |draft, event| {
+        let draft = draft.touching(&event.place);
+        if is_of_app(event) {
+            draft.symptom(event, text(event))
+        } else {
+            draft.step(event, text(event))
+        }
+    });
+    let draft = advise(draft, root, &named);
+    let full = root.kind == Kind::StorageFull;
+    match pressed {
+        Some(event) if full => Some(of_node(draft, event)),
+        Some(_) | None if by_app => Some(doubt(draft, root)),
+        Some(event) => Some(draft.step(event, "the kubelet reports disk pressure")),
+        None if full => {
+            let because = "the node reports no disk pressure: it is a volume, not the node's disk";
+            Some(draft.rule_out("disk_pressure", because, &[]))
+        }
+        None => Some(draft),
+    }
+}
+
+fn is_of_app(event: &Event) -> bool {
+    matches!(event.source, Source::App | Source::Otlp)
+}
+
+fn is_pressed(event: &Event, place: &Place) -> bool {
+    event.kind == Kind::NodeCondition
+        && event.attributes.text(keys::CONDITION) == Some("DiskPressure")
+        && truth(event, keys::STATUS) != Some(false)
+        && (place.node.is_none() || event.place.node == place.node)
+}
+
+fn filesystem(place: &Place, name: &str) -> Entity {
+    let namespace = place.node.clone().unwrap_or_default();
+    Entity::Object { namespace, kind: "Filesystem".into(), name: name.into() }
+}
+
+fn name(root: &Event, disk: Option<&str>) -> String {
+    let path = root.attributes.text(keys::PATH);
+    let node = root.place.node.as_ref().map(|node| format!(" of node {node}")).unwrap_or_default();
+    match (disk, path) {
+        (Some(disk), Some(path)) => format!("Disk {disk} ({path}){node}"),
+        (Some(disk), None) => format!("Disk {disk}{node}"),
+        (None, Some(path)) => format!("The filesystem of {path} in {}", spot(&root.place)),
+        (None, None) => format!("A filesystem of {}", spot(&root.place)),
+    }
+}
+
+fn cause(kind: Kind) -> (&'static str, &'static str) {
+    if kind == Kind::IoError {
+        ("fails: I/O errors", "returned I/O errors, so the device or its path is at fault")
+    } else if kind == Kind::FilesystemError {
+        ("is damaged: filesystem errors", "reported errors of its own")
+    } else if kind == Kind::FilesystemReadOnly {
+        ("is read-only", "refuses writes because it is mounted read-only")
+    } else {
+        ("is full", "has no space or no inodes left, so writes are refused")
+    }
+}
+
+fn text(event: &Event) -> String {
+    let (what, _) = cause(event.kind);
+    let disk = device(event).map(|device| format!(" on {device}")).unwrap_or_default();
+    format!("{what}{disk}{}{}", times(count(event)), quoted(event))
+}
+
+fn advise(draft: Draft, root: &Event, named: &str) -> Draft {
+    if root.kind == Kind::StorageFull {
+        draft
+            .advise(
+                "`df -h; df -i`: space or inodes? Find what grows: logs, temporary files, a \
+                database's write-ahead log.",
+            )
+            .advise("Expand the volume, or rotate and prune; set ephemeral-storage limits.")
+    } else {
+        draft
+            .advise(format!(
+                "{named}: read `dmesg` and `smartctl -a`; move the workload before \
+                you repair."
+            ))
+            .advise(
+                "Replace the device or detach and check the volume (fsck); never remount it \
+                writable unchecked.",
+            )
+    }
+}
+
+fn of_node(draft: Draft, pressed: &Event) -> Draft {
+    let draft = match Entity::node(&pressed.place) {
+        Some(node) => draft.touch(node),
+        None => draft,
+    };
+    draft
+        .step(pressed, "the kubelet reports disk pressure: it is the node's disk, not a volume")
+        .rule_out("watch_limit", "the node's disk is short of space", &[pressed])
+        .advise("It is the node's disk: prune images and logs before the kubelet evicts.")
+}
+
+fn doubt(draft: Draft, root: &Event) -> Draft {
+    if root.kind == Kind::StorageFull {
+        return draft.missing("free space and inodes of the filesystem").or(
+            "watch_limit",
+            "space is left, and a quota or the inotify watches are used up",
+            "`df -h; df -i` where it was refused: 100 % means full; else quota and \
+                fs.inotify.max_user_watches",
+        );
+    }
+    let text = "the filesystem is read-only, or the path broken, by its own settings";
+    draft.missing("the kernel's own line about the device or the filesystem").or(
+        "bad_config",
+        text,
+        "`dmesg | grep -iE 'I/O error|read-only'`, and readOnly or readOnlyRootFilesystem in the \
+            pod",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_device_explains_what_follows() {
+        let story = "0s node:n1 IoError device=sdb count=4 msg=\"I/O error, dev sdb, sector 7\"; \
+            1s node:n1 FilesystemError device=sdb1 msg=\"EXT4-fs error (device sdb1)\"; \
+            2s node:n1 FilesystemReadOnly device=sdb1; \
+            3s shop/db-1/db@n1 FilesystemReadOnly src=app msg=\"could not write: Read-only file system\"";
+        let [draft] = &told!(Detector, story)[..] else { panic!("one disk") };
+        let name = "sdb".into();
+        let disk = Entity::Object { namespace: "n1".into(), kind: "Filesystem".into(), name };
+        assert_eq!(draft.subject(), &disk);
+        assert_eq!(draft.class(), EvidenceClass::KernelProof);
+        assert_eq!(draft.headline(), "Disk sdb of node n1 fails: I/O errors 4 times");
+        assert_eq!(draft.evidence().len(), 4);
+        assert!(draft.doubt().is_none() && draft.touches().len() > 2);
+    }
+
+    #[test]
+    fn each_layer_is_its_own_cause() {
+        let cases = [
+            ("FilesystemError device=sdb", "damaged"),
+            ("FilesystemReadOnly device=sdb", "read-only"),
+            ("StorageFull device=sdb path=/var/lib/db src=kernel", "(/var/lib/db)"),
+            ("StorageFull src=journal", "is full"),
+        ];
+        for (words, want) in cases {
+            let story = format!("0s node:n1 {words}");
+            let [draft] = &told!(Detector, &story)[..] else { panic!("{story}") };
+            assert!(draft.headline().contains(want), "{}", draft.headline());
+            assert!(draft.doubt().is_none(), "{story}");
+        }
+    }
+
+    #[test]
+    fn an_applications_word_alone_is_unknown() {
+        let cases = [("StorageFull", "watch_limit"), ("FilesystemReadOnly src=app", "bad_config")];
+        for (words, alternative) in cases {
+            let story = format!("0s a/b/c@n1 {words}");
+            let [draft] = &told!(Detector, &story)[..] else { panic!("{story}") };
+            let doubt = draft.doubt().expect("an application said so");
+            assert_eq!(doubt.alternative, alternative);
+        }
+    }
+
+    #[test]
+    fn disk_pressure_says_that_it_is_the_node() {
+        let story =
+            "0s a/b/c@n1 StorageFull; 5s node:n1 NodeCondition condition=DiskPressure status=true";
+        let [draft] = &told!(Detector, story)[..] else { panic!("one draft") };
+        assert!(draft.doubt().is_none());
+        assert!(draft.touches().contains(&Entity::Node { name: "n1".into() }));
+        let volume = told!(Detector, "0s a/b/c@n1 StorageFull src=kernel");
+        assert_eq!(volume[0].ruled_out()[0].pattern, "disk_pressure");
+    }
+
+    #[test]
+    fn two_disks_are_two_drafts() {
+        let cases = [
+            ("sda", "sda1", 1),
+            ("sda1", "/dev/sda", 1),
+            ("nvme0n1", "nvme0n1p2", 1),
+            ("sda", "sdab", 2),
+            ("sda1", "sda10", 2),
+            ("nvme0n1", "nvme0n12", 2),
+        ];
+        for (one, other, disks) in cases {
+            let story =
+                format!("0s node:n1 IoError device={one}; 1s node:n1 IoError device={other}");
+            assert_eq!(told!(Detector, &story).len(), disks, "{story}");
+        }
+        assert_eq!(
+            told!(Detector, "0s node:n1 IoError device=sda; 0s node:n2 IoError device=sda").len(),
+            2
+        );
+    }
+
+    #[test]
+    fn look_alikes_and_health_are_not_it() {
+        for story in [
+            "0s node:n1 IoError device=sr0",
+            "0s node:n1 IoError device=fd0",
+            "0s node:n1 NodeCondition condition=DiskPressure status=true",
+            "0s a/b/c Log sev=error msg=\"disk is 80% full\"",
+        ] {
+            assert_eq!(told!(Detector, story), [], "{story}");
+        }
+    }
+}
