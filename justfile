@@ -15,7 +15,7 @@ test:
     cargo test --workspace
 
 lint:
-    cargo fmt --all --check
+    git ls-files "*.rs" | xargs rustfmt --check --edition 2024
     cargo clippy --workspace --all-targets -- -D warnings
 
 # Accept changed snapshots.

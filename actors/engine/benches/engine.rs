@@ -59,7 +59,8 @@ fn events(traces: u64, kind: Kind) -> Vec<Arc<Event>> {
 }
 
 fn shard() -> Shard {
-    let patterns: Patterns = Arc::from([Arc::new(Reader) as Arc<dyn Pattern>]);
+    let reader: Arc<dyn Pattern> = Arc::new(Reader);
+    let patterns: Patterns = Arc::from([reader]);
     Shard::new(Arc::new(Rules::new(&patterns, Limits::default())))
 }
 

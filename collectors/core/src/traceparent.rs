@@ -45,23 +45,27 @@ fn lower_hex(text: &str) -> Option<&str> {
 /// spelt alike.
 #[must_use]
 pub fn find_trace_context(line: &str) -> Option<TraceParent> {
-    static TRACEPARENT: LazyLock<Option<Regex>> =
-        LazyLock::new(|| Regex::new(r"\b[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\b").ok());
+    static TRACEPARENT: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        Regex::new(r"(?-u)\b[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\b").ok()
+    });
     static TRACE_ID: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new(r#"(?i)\btrace[_\-. ]?id\\?["']?\s*[:=]\s*\\?["']?([0-9a-f]{32})\b"#).ok()
+        Regex::new(r#"(?i-u)\btrace[_\-. ]?id\\?["']?\s*[:=]\s*\\?["']?([0-9a-f]{32})\b"#).ok()
     });
     static SPAN_ID: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new(r#"(?i)\bspan[_\-. ]?id\\?["']?\s*[:=]\s*\\?["']?([0-9a-f]{16})\b"#).ok()
+        Regex::new(r#"(?i-u)\bspan[_\-. ]?id\\?["']?\s*[:=]\s*\\?["']?([0-9a-f]{16})\b"#).ok()
     });
     // The cheap test first: nearly every line has neither.
     if !has_long_hex(line) {
         return None;
     }
-    let header = TRACEPARENT.as_ref()?.find(line).and_then(|found| parse_traceparent(found.as_str()));
+    let header =
+        TRACEPARENT.as_ref()?.find(line).and_then(|found| parse_traceparent(found.as_str()));
     header.or_else(|| {
         let trace_id = captured::<TraceId>(TRACE_ID.as_ref()?, line).filter(|id| !id.is_zero())?;
-        let span_id =
-            SPAN_ID.as_ref().and_then(|regex| captured(regex, line)).filter(|id: &SpanId| !id.is_zero());
+        let span_id = SPAN_ID
+            .as_ref()
+            .and_then(|regex| captured(regex, line))
+            .filter(|id: &SpanId| !id.is_zero());
         Some(TraceParent { trace_id, span_id })
     })
 }
@@ -88,8 +92,13 @@ mod tests {
     #[test]
     fn reads_what_the_specification_allows() {
         let good = format!("00-{TRACE}-{SPAN}-01");
-        assert_eq!(parse_traceparent(&good).map(|found| found.trace_id.to_string()), Some(TRACE.into()));
-        assert!(parse_traceparent(&format!("cc-{TRACE}-{SPAN}-01-what-the-future-brings")).is_some());
+        assert_eq!(
+            parse_traceparent(&good).map(|found| found.trace_id.to_string()),
+            Some(TRACE.into())
+        );
+        assert!(
+            parse_traceparent(&format!("cc-{TRACE}-{SPAN}-01-what-the-future-brings")).is_some()
+        );
         for bad in [
             String::new(),
             format!("ff-{TRACE}-{SPAN}-01"),

@@ -15,10 +15,7 @@ use std::collections::BTreeMap;
 use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, Place, Source, Text, keys};
 
-use crate::{
-    last_words::quote,
-    witness::{count, times},
-};
+use crate::witness::{count, quoted, times};
 
 const SPEC: Spec = Spec {
     slug: "connection_failed",
@@ -97,7 +94,7 @@ fn begin(subject: Entity, root: &Event, events: &[&Event], how: &str) -> Draft {
     let caller = caller(&root.place);
     let mut draft = Draft::new(subject, class, root, attempt(root))
         .touching(&root.place)
-        .because(format!("{caller} to {peer} {how}{}: {}", times(total), quote(root)));
+        .because(format!("{caller} to {peer} {how}{}{}", times(total), quoted(root)));
     if let Some(service) = peer_service(root) {
         draft = draft.touch(service);
     }

@@ -1,0 +1,92 @@
+//! The commands, one file each.
+
+mod bench;
+mod completion;
+mod demo;
+mod explain;
+mod paths;
+mod replay;
+mod schema;
+mod senses;
+mod stories;
+mod tell;
+mod up;
+
+use clap::{Parser, Subcommand, builder::NonEmptyStringValueParser};
+use tapio_telemetry::{LogFormat, init_log};
+
+use crate::out::{Color, Out, Shape};
+
+/// One story per incident: what broke, the chain of evidence, how sure we are, what to do.
+#[derive(Debug, Parser)]
+#[command(name = "tapio", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Options every command takes.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Common {
+    /// Shape of the output.
+    #[arg(short, long, value_enum, global = true, default_value_t)]
+    output: Shape,
+    /// When to use colour.
+    #[arg(long, value_enum, global = true, default_value_t)]
+    color: Color,
+    /// Any value turns colour off (<https://no-color.org>).
+    #[arg(long, env = "NO_COLOR", hide = true, global = true,
+          value_parser = NonEmptyStringValueParser::new())]
+    no_color: Option<String>,
+    /// What is logged to standard error: a level, or directives such as `info,tapio_node=debug`.
+    #[arg(long, env = "LOG_LEVEL", global = true, default_value = "warn")]
+    log_level: String,
+    /// Log lines as JSON objects.
+    #[arg(long, env = "TAPIO_LOG_JSON", global = true)]
+    log_json: bool,
+    #[command(flatten)]
+    paths: paths::PathArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Replays an incident that ships with Tapio and tells its story.
+    Demo(demo::DemoArgs),
+    /// Watches this machine: kernel log, journal, log files, cgroups, OTLP. Tells stories as they happen.
+    Up(Box<up::UpArgs>),
+    /// Replays a recording and tells its stories.
+    Replay(replay::ReplayArgs),
+    /// Lists stories: of a running `tapio up`, else of the last runs.
+    Stories(stories::StoriesArgs),
+    /// Shows one story.
+    Story(stories::StoryArgs),
+    /// Explains a failure pattern: its evidence, its root, its look-alikes, where to look first.
+    Explain(explain::ExplainArgs),
+    /// Measures this machine: the engine, and everything from bus to story.
+    Bench(bench::BenchArgs),
+    /// Prints the JSON schema of what Tapio prints and reads.
+    Schema(schema::SchemaArgs),
+    /// Prints a completion script for a shell.
+    Completion(completion::CompletionArgs),
+}
+
+/// Runs what was asked for.
+pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
+    let Cli { command, common } = cli;
+    let out = Out::new(common.output, common.color, common.no_color.is_some());
+    let format = if common.log_json { LogFormat::Json } else { LogFormat::Text };
+    init_log(&common.log_level, format, out.is_colored);
+    match command {
+        Command::Demo(args) => demo::run(&args, &common.paths, out),
+        Command::Up(args) => up::run(*args, &common.paths, out),
+        Command::Replay(args) => replay::run(&args, &common.paths, out),
+        Command::Stories(args) => stories::list(&args, &common.paths, out),
+        Command::Story(args) => stories::show(&args, &common.paths, out),
+        Command::Explain(args) => explain::run(&args, out),
+        Command::Bench(args) => bench::run(&args, out),
+        Command::Schema(args) => schema::run(&args, out),
+        Command::Completion(args) => completion::run(&args, out),
+    }
+}

@@ -1,0 +1,172 @@
+//! `tapio up`: watch this machine and tell its stories as they happen.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use tapio_actors::TimeSource;
+use tapio_bus::{Bus, MemoryBus, MemoryBusLimits, WhenFull};
+use tapio_collect::{Binder, Home, Pump, PumpLimits, stop_signal};
+use tapio_engine::{Limits, Rules};
+use tapio_model::Story;
+use tapio_node::{Node, NodeParts};
+use tapio_patterns::patterns;
+use tapio_shard::ShardCount;
+use tapio_telemetry::SystemClock;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::broadcast::{Receiver, error::RecvError},
+};
+
+use super::{paths::PathArgs, senses::Senses, tell::print};
+use crate::out::{Out, errln};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct UpArgs {
+    #[command(flatten)]
+    pub(super) senses: SenseArgs,
+    /// How long an event stays in its trace unless a story cites it.
+    #[arg(long, env = "TAPIO_WINDOW", default_value = "30s", value_parser = duration)]
+    window: Duration,
+    /// How long an incident must be quiet to be resolved; twice the window without it.
+    #[arg(long, env = "TAPIO_QUIET", value_parser = duration)]
+    quiet: Option<Duration>,
+    /// Threads for the actors; one a core without it.
+    #[arg(long, env = "TAPIO_ARBITERS")]
+    arbiters: Option<usize>,
+    /// Traces that may live at a time.
+    #[arg(long, env = "TAPIO_TRACES_MAX", default_value_t = Limits::default().node_traces_max)]
+    traces_max: usize,
+}
+
+/// What to watch.
+#[derive(Debug, Clone, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own on the command line")]
+pub(crate) struct SenseArgs {
+    /// Does not read the kernel's log.
+    #[arg(long)]
+    pub(super) no_kmsg: bool,
+    /// Does not read the systemd journal.
+    #[arg(long)]
+    pub(super) no_journal: bool,
+    /// Does not watch control groups.
+    #[arg(long)]
+    pub(super) no_cgroup: bool,
+    /// Does not receive OTLP.
+    #[arg(long)]
+    pub(super) no_otlp: bool,
+    /// Log file to follow; `*` may stand in its last part. May be given several times.
+    #[arg(long = "log", value_name = "PATH")]
+    pub(super) logs: Vec<PathBuf>,
+    /// Reads log files, kernel log and journal from their beginning, not from now.
+    #[arg(long)]
+    pub(super) from_start: bool,
+    /// Where to receive OTLP over gRPC.
+    #[arg(long, env = "TAPIO_OTLP_GRPC", default_value = "127.0.0.1:4317")]
+    pub(super) otlp_grpc: SocketAddr,
+    /// Where to receive OTLP over HTTP.
+    #[arg(long, env = "TAPIO_OTLP_HTTP", default_value = "127.0.0.1:4318")]
+    pub(super) otlp_http: SocketAddr,
+    /// Name of this node; the host's name without it.
+    #[arg(long, env = "NODE_NAME")]
+    pub(super) node: Option<String>,
+    /// Name of the cluster.
+    #[arg(long, env = "CLUSTER_NAME")]
+    pub(super) cluster: Option<String>,
+}
+
+/// Reads a duration such as `30s`, `1m 30s` or `PT30S`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: jiff::SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
+    let duration = Duration::try_from(parsed).map_err(|_negative| "it must not be negative")?;
+    if duration < Duration::from_secs(1) {
+        return Err("it must be at least a second".into());
+    }
+    Ok(duration)
+}
+
+pub(crate) fn run(args: UpArgs, paths: &PathArgs, out: Out) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    runtime.block_on(up(args, paths, out))
+}
+
+async fn up(args: UpArgs, paths: &PathArgs, out: Out) -> anyhow::Result<()> {
+    let limits = Limits {
+        window: args.window,
+        quiet: args.quiet.unwrap_or(args.window * 2),
+        node_traces_max: args.traces_max,
+        ..Limits::default()
+    };
+    let shards = ShardCount::DEFAULT;
+    let clock = Arc::new(SystemClock);
+    let bus: Arc<dyn Bus> = Arc::new(MemoryBus::new(MemoryBusLimits {
+        shards,
+        when_full: WhenFull::ShedLowestFirst,
+        ..MemoryBusLimits::default()
+    }));
+    let (store, _) = paths.open_store()?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut node = Node::start(NodeParts {
+        rules: Arc::new(Rules::new(&patterns(), limits.for_shard(shards.get()))),
+        shards,
+        arbiters: args.arbiters.unwrap_or(cores),
+        bus: Arc::clone(&bus),
+        time: TimeSource::Clock(clock.clone()),
+        store,
+    })
+    .await?;
+    let mut stories = node.subscribe();
+    let home = Home {
+        cluster: args.senses.cluster.clone().map(Into::into),
+        node: Some(node_name(&args.senses).into()),
+    };
+    let binder = Arc::new(Binder::new(home));
+    let pump = Pump::start(binder, Arc::clone(&bus), shards, clock, PumpLimits::default());
+    let (stopper, stop) = stop_signal();
+    let senses = Senses::start(&args.senses, &pump, &stop).await?;
+    let socket = paths.paths().socket;
+    node.serve(&socket, senses.status(&pump)).await?;
+    errln(format_args!("tapio: watching; socket {}; stop with Ctrl-C", socket.display()));
+    tell_until_told_to_stop(&mut stories, out).await?;
+    stopper.stop();
+    senses.stopped().await;
+    pump.drain().await;
+    bus.close().await;
+    node.shutdown().await;
+    while let Ok(story) = stories.try_recv() {
+        print(&story, out)?;
+    }
+    Ok(())
+}
+
+async fn tell_until_told_to_stop(
+    stories: &mut Receiver<Arc<Story>>,
+    out: Out,
+) -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    loop {
+        tokio::select! {
+            told = stories.recv() => match told {
+                Ok(story) => print(&story, out)?,
+                Err(RecvError::Lagged(missed)) => {
+                    errln(format_args!("tapio: {missed} tellings went unprinted; `tapio stories` has them"));
+                }
+                Err(RecvError::Closed) => return Ok(()),
+            },
+            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+        }
+    }
+}
+
+fn node_name(args: &SenseArgs) -> String {
+    let named = args.node.clone().filter(|name| !name.is_empty());
+    named.unwrap_or_else(|| {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        host.trim().to_owned()
+    })
+}
