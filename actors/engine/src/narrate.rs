@@ -224,6 +224,9 @@ fn chain(findings: &[Finding], root: &Finding, links_max: usize) -> Vec<Link> {
     candidates.sort_by_key(|(rank, evidence, _)| (*rank, evidence.time, evidence.event));
     let mut seen = BTreeSet::new();
     candidates.retain(|(_, evidence, _)| seen.insert(evidence.event));
+    // Hundreds of traces may say the same of a consequence: once is enough in a chain.
+    let mut said = BTreeSet::new();
+    candidates.retain(|(rank, evidence, _)| *rank == 0 || said.insert(&evidence.text));
     candidates.truncate(links_max);
     candidates.sort_by_key(|(_, evidence, _)| (evidence.time, evidence.event));
     let mut before = candidates.first().map(|(_, evidence, _)| evidence.time);

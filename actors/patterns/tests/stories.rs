@@ -1,7 +1,5 @@
 //! Whole stories through the whole engine, with all patterns at once.
 
-#![expect(clippy::unwrap_used, reason = "a story that cannot be read is a broken test")]
-
 use std::{sync::Arc, time::Duration};
 
 use proptest::{prelude::*, sample::SizeRange};

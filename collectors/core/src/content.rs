@@ -13,7 +13,8 @@ use xxhash_rust::xxh3::Xxh3;
 pub fn event_id(parts: &[&[u8]]) -> EventId {
     let mut hash = Xxh3::new();
     for part in parts {
-        hash.update(&part.len().to_le_bytes());
+        // Sixty-four bits on every machine: ids must not depend on who read the source.
+        hash.update(&(part.len() as u64).to_le_bytes());
         hash.update(part);
     }
     EventId::from_bytes(hash.digest128().to_be_bytes())

@@ -62,6 +62,8 @@ enum Command {
     Stories(stories::StoriesArgs),
     /// Shows one story.
     Story(stories::StoryArgs),
+    /// Shows what a running `tapio up` sees, holds and has lost.
+    Status,
     /// Explains a failure pattern: its evidence, its root, its look-alikes, where to look first.
     Explain(explain::ExplainArgs),
     /// Measures this machine: the engine, and everything from bus to story.
@@ -84,6 +86,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Replay(args) => replay::run(&args, &common.paths, out),
         Command::Stories(args) => stories::list(&args, &common.paths, out),
         Command::Story(args) => stories::show(&args, &common.paths, out),
+        Command::Status => stories::status(&common.paths, out),
         Command::Explain(args) => explain::run(&args, out),
         Command::Bench(args) => bench::run(&args, out),
         Command::Schema(args) => schema::run(&args, out),

@@ -2,57 +2,59 @@
 
 use std::fmt::Write as _;
 
-use jiff::{Timestamp as Instant, tz::TimeZone};
-use tapio_model::{Event, Role, State, Story, Timestamp, Verdict};
+use tapio_wire::json::{EventJson, LinkJson, StoryJson, time_to_text};
 
 use crate::out::{Out, Shape, Style};
 
+/// Columns of text for people. Ids and quoted lines may be longer: they are never broken.
+const COLUMNS: usize = 100;
+
 /// Renders one telling of a story.
-pub(crate) fn render(story: &Story, out: Out) -> String {
+pub(crate) fn render(story: &StoryJson, out: Out) -> String {
     let mut page = String::new();
     head(&mut page, story, out);
-    section(&mut page, out, "What happened", story.summary.iter().map(|it| &*it.text));
-    section(&mut page, out, "Why", [&*story.root_cause.text]);
-    if let Verdict::Unknown { hypotheses, .. } = &story.verdict {
-        let lines = hypotheses.iter().map(|it| format!("{} ({}): {}", it.pattern, it.confidence, it.text));
-        section(&mut page, out, "It is one of", lines);
-    }
-    chain(&mut page, story, out);
+    let sentences = |section: &'static str| {
+        let of_section = story.citations.iter().filter(move |it| it.section == section);
+        of_section.map(|it| it.sentence.as_str())
+    };
+    section(&mut page, out, "What happened", sentences("summary"));
+    section(&mut page, out, "Why", sentences("root_cause"));
+    let candidates = story.hypotheses.iter().flatten();
+    let candidates =
+        candidates.map(|it| format!("{} ({}): {}", it.pattern, percent(it.confidence), it.text));
+    section(&mut page, out, "It is one of", candidates);
+    chain(&mut page, &story.chain, out);
     let ruled_out = story.ruled_out.iter().map(|it| format!("{}: {}", it.pattern, it.because));
     section(&mut page, out, "Ruled out", ruled_out);
-    let steps = story.recommendation.iter().zip(1..).map(|(step, n)| format!("{n}. {}", step.text));
+    let steps = sentences("recommendation").zip(1..).map(|(step, n)| format!("{n}. {step}"));
     section(&mut page, out, "What to do", steps);
     section(&mut page, out, "Not known", unknowns(story));
     page
 }
 
-fn head(page: &mut String, story: &Story, out: Out) {
-    let (mark, style) = match story.state {
-        State::Opened | State::Amended => ("●", Style::Red),
-        State::Resolved => ("✓", Style::Green),
-        State::Merged { .. } => ("→", Style::Dim),
+fn head(page: &mut String, story: &StoryJson, out: Out) {
+    let (mark, style) = match story.state.as_str() {
+        "resolved" => ("✓", Style::Green),
+        "merged" => ("→", Style::Dim),
+        _ => ("●", Style::Red),
     };
     let title = out.paint(Style::Bold, &story.title);
     line(page, format_args!("{} {title}", out.paint(style, mark)));
-    let state = match story.state {
-        State::Merged { into } => format!("merged into {into}"),
-        other @ (State::Opened | State::Amended | State::Resolved) => other.name().into(),
-    };
-    let verdict = match story.verdict {
-        Verdict::Cause => "confidence",
-        Verdict::Unknown { .. } => "cause unknown, best guess",
-    };
+    let into = story.merged_into.as_ref().map_or_else(String::new, |id| format!(" into {id}"));
+    let verdict =
+        if story.verdict == "cause" { "confidence" } else { "cause unknown, best guess" };
     let facts = format!(
-        "  {state} {} · {verdict} {} ({}) · {} events in {} traces",
-        clock(story.told_at),
-        story.confidence,
-        story.class.name().replace('_', " "),
+        "  {}{into} {} · {verdict} {} ({}) · {} events in {} traces",
+        story.state,
+        clock(&story.told_at),
+        percent(story.confidence),
+        story.evidence_class.replace('_', " "),
         story.event_ids.len(),
         story.trace_ids.len(),
     );
     line(page, out.paint(Style::Dim, facts));
     let mut ids = format!("  story {} · pattern {}", story.id, story.pattern);
-    if let Some(predecessor) = story.predecessor {
+    if let Some(predecessor) = &story.predecessor {
         write!(ids, " · follows {predecessor}").unwrap_or_default();
     }
     line(page, out.paint(Style::Dim, ids));
@@ -62,44 +64,46 @@ fn section(
     page: &mut String,
     out: Out,
     title: &str,
-    lines: impl IntoIterator<Item = impl std::fmt::Display>,
+    lines: impl IntoIterator<Item = impl AsRef<str>>,
 ) {
     let mut lines = lines.into_iter().peekable();
     if lines.peek().is_none() {
         return;
     }
-    line(page, "");
-    line(page, format_args!("  {}", out.paint(Style::Cyan, title)));
+    line(page, format_args!("\n  {}", out.paint(Style::Cyan, title)));
     for text in lines {
-        line(page, format_args!("    {text}"));
+        wrapped(page, "    ", text.as_ref());
     }
 }
 
-fn chain(page: &mut String, story: &Story, out: Out) {
-    let links = story.chain.iter().map(|link| {
-        let evidence = &link.evidence;
-        let mark = match evidence.role {
-            Role::Root => out.paint(Style::Red, "root   "),
-            Role::Step => "step   ".into(),
-            Role::Symptom => out.paint(Style::Yellow, "symptom"),
+fn chain(page: &mut String, links: &[LinkJson], out: Out) {
+    if links.is_empty() {
+        return;
+    }
+    line(page, format_args!("\n  {}", out.paint(Style::Cyan, "Chain of evidence")));
+    for link in links {
+        let role = format!("{:<8}", link.role);
+        let role = match link.role.as_str() {
+            "root" => out.paint(Style::Red, role),
+            "symptom" => out.paint(Style::Yellow, role),
+            _ => role,
         };
-        let lag = format!("+{} ms", link.lag.as_millis());
-        let id = match out.shape {
-            Shape::Wide => format!("  {}", out.paint(Style::Dim, evidence.event)),
-            Shape::Table | Shape::Json | Shape::Yaml => String::new(),
+        let (time, lag) = (clock(&link.time), lag(link.lag_ms));
+        line(page, format_args!("    {time} {lag:>8}  {role} {}", link.source));
+        // The words name the place more often than not.
+        let place = if link.text.contains(&link.place) {
+            String::new()
+        } else {
+            format!("{}: ", link.place)
         };
-        format!(
-            "{} {lag:>10}  {mark}  {:<10} {}: {}{id}",
-            clock(evidence.time),
-            evidence.source.name(),
-            evidence.place,
-            evidence.text,
-        )
-    });
-    section(page, out, "Chain of evidence", links);
+        wrapped(page, "        ", &format!("{place}{}", link.text));
+        if out.shape == Shape::Wide {
+            line(page, format_args!("        {}", out.paint(Style::Dim, &link.event)));
+        }
+    }
 }
 
-fn unknowns(story: &Story) -> Vec<String> {
+fn unknowns(story: &StoryJson) -> Vec<String> {
     let mut lines: Vec<String> =
         story.missing.iter().map(|it| format!("expected and not seen: {it}")).collect();
     if story.lost > 0 {
@@ -112,24 +116,23 @@ fn unknowns(story: &Story) -> Vec<String> {
 }
 
 /// Renders the events a story cites.
-pub(crate) fn render_evidence(events: &[Event], out: Out) -> String {
+pub(crate) fn render_evidence(events: &[EventJson], out: Out) -> String {
     let mut page = String::new();
     for event in events {
+        let time = time_to_text(event.time);
         let head = format!(
             "{} {:<10} {:<22} {}",
-            clock(event.time),
+            clock(&time),
             event.source.name(),
             event.kind.name(),
             event.place.label()
         );
         line(&mut page, out.paint(Style::Bold, head));
-        line(
-            &mut page,
-            out.paint(
-                Style::Dim,
-                format_args!("  event {} · trace {} · {}", event.id, event.trace.trace_id, event.trace.binding),
-            ),
-        );
+        let ids = event.id.zip(event.trace);
+        if let Some((id, trace)) = ids {
+            let ids = format!("  event {id} · trace {} · {}", trace.trace_id, trace.binding);
+            line(&mut page, out.paint(Style::Dim, ids));
+        }
         for (key, value) in event.attributes.iter() {
             line(&mut page, format_args!("  {key}: {value}"));
         }
@@ -138,7 +141,7 @@ pub(crate) fn render_evidence(events: &[Event], out: Out) -> String {
 }
 
 /// Renders a list of stories, one a line.
-pub(crate) fn render_list(stories: &[Story], out: Out) -> String {
+pub(crate) fn render_list(stories: &[StoryJson], out: Out) -> String {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     let mut header = vec!["STORY", "STATE", "OPENED", "CONFIDENCE", "PATTERN", "TITLE"];
@@ -147,17 +150,15 @@ pub(crate) fn render_list(stories: &[Story], out: Out) -> String {
     }
     table.set_header(header);
     for story in stories {
-        let confidence = match story.verdict {
-            Verdict::Cause => story.confidence.to_string(),
-            Verdict::Unknown { .. } => "unknown".into(),
-        };
+        let is_known = story.verdict == "cause";
+        let confidence = if is_known { percent(story.confidence) } else { "unknown".into() };
         let mut row = vec![
-            story.id.to_string(),
-            story.state.name().into(),
-            clock(story.opened_at),
+            story.id.clone(),
+            story.state.clone(),
+            story.opened_at.get(..19).unwrap_or_default().replace('T', " "),
             confidence,
-            story.pattern.to_string(),
-            story.title.to_string(),
+            story.pattern.clone(),
+            story.title.clone(),
         ];
         if out.shape == Shape::Wide {
             let counts = [story.event_ids.len(), story.trace_ids.len()];
@@ -169,12 +170,28 @@ pub(crate) fn render_list(stories: &[Story], out: Out) -> String {
     format!("{table}\n")
 }
 
-/// Shows a time of day, UTC, to the millisecond.
-pub(crate) fn clock(at: Timestamp) -> String {
-    let Ok(instant) = Instant::from_nanosecond(i128::from(at.as_nanos())) else {
-        return "out of range".into();
-    };
-    instant.to_zoned(TimeZone::UTC).strftime("%H:%M:%S%.3f").to_string()
+/// Shows the time of day of an RFC 3339 time, UTC, to the millisecond.
+fn clock(time: &str) -> &str {
+    time.get(11..23).unwrap_or(time)
+}
+
+fn percent(confidence: f64) -> String {
+    format!("{:.0} %", confidence * 100.0)
+}
+
+fn lag(millis: f64) -> String {
+    if millis < 10_000.0 { format!("+{millis:.0} ms") } else { format!("+{:.1} s", millis / 1_000.0) }
+}
+
+fn wrapped(page: &mut String, indent: &str, text: &str) {
+    let options = textwrap::Options::new(COLUMNS)
+        .initial_indent(indent)
+        .subsequent_indent(indent)
+        .break_words(false)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation);
+    for text in textwrap::wrap(text, options) {
+        line(page, text);
+    }
 }
 
 /// Adds a line to a page. Writing to a `String` cannot fail.

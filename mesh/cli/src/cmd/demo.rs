@@ -6,7 +6,7 @@ use indicatif::ProgressBar;
 use tapio_collect::{Binder, Home};
 use tapio_engine::{Limits, Told};
 use tapio_eval::{Input, open_recording};
-use tapio_model::{Story, StoryId};
+use tapio_wire::json::StoryJson;
 
 use super::{
     paths::PathArgs,
@@ -30,29 +30,30 @@ pub(crate) fn run(args: &DemoArgs, paths: &PathArgs, out: Out) -> anyhow::Result
     let binder = Arc::new(Binder::new(Home::default()));
     let mut recording = open_recording(Some("tapio"), Input::from_static(RECORDING), binder)?;
     let (store, is_kept) = paths.open_store()?;
-    let mut stories: Vec<Story> = Vec::new();
+    let mut stories: Vec<StoryJson> = Vec::new();
     let bar = ProgressBar::hidden();
     let replayed = replay(&mut *recording, &Limits::default(), Pace::MAX, &bar, |told| {
         keep(&told, &store);
         match told {
-            Told::Story(story) if args.all => print(&story, out),
             Told::Story(story) => {
+                let story = StoryJson::from(&*story);
+                if args.all {
+                    print(&story, out)?;
+                }
                 stories.retain(|known| known.id != story.id);
-                stories.push(*story);
+                stories.push(story);
                 Ok(())
             }
             Told::Evidence(_) | Told::Dead { .. } => Ok(()),
         }
     })?;
-    if !out.is_for_people() {
-        return stories.iter().try_for_each(|story| print(story, out));
+    if out.is_for_people() {
+        out.text(format_args!("{}\n\n", headline(&replayed, stories.len(), out)))?;
     }
-    out.text(format_args!("{}\n\n", headline(&replayed, stories.len(), out)))?;
-    for story in &stories {
-        print(story, out)?;
+    if !args.all {
+        stories.iter().try_for_each(|story| print(story, out))?;
     }
-    let ids = stories.iter().map(|story| (story.id, &*story.pattern)).collect::<Vec<_>>();
-    out.text(next_steps(&ids, is_kept, out))
+    if out.is_for_people() { out.text(next_steps(&stories, is_kept, out)) } else { Ok(()) }
 }
 
 fn headline(replayed: &Replayed, stories: usize, out: Out) -> String {
@@ -67,10 +68,10 @@ fn headline(replayed: &Replayed, stories: usize, out: Out) -> String {
     )
 }
 
-fn next_steps(stories: &[(StoryId, &str)], is_kept: bool, out: Out) -> String {
+fn next_steps(stories: &[StoryJson], is_kept: bool, out: Out) -> String {
     let mut lines = vec![out.paint(Style::Cyan, "Next")];
-    let mut step = |command: String, what: &str| lines.push(format!("  {command:<48} {what}"));
-    if let Some((id, pattern)) = stories.first() {
+    let mut step = |command: String, what: &str| lines.push(format!("  {command:<50} {what}"));
+    if let Some(StoryJson { id, pattern, .. }) = stories.first() {
         if is_kept {
             step(format!("tapio story {id} --evidence"), "every event the story cites");
         }

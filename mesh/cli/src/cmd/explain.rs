@@ -1,5 +1,7 @@
 //! `tapio explain`: what a pattern looks for.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 use tapio_patterns::{Entry, all};
 
@@ -61,7 +63,8 @@ fn markdown(entries: &[Entry]) -> String {
             some => format!("- **Leads to.** {}\n", some.join(", ")),
         };
         let (slug, title, what) = (it.pattern, it.title, it.what);
-        page.push_str(&format!("\n## {slug}\n\n**{title}.** {what}\n\n{sections}{leads_to}"));
+        write!(page, "\n## {slug}\n\n**{title}.** {what}\n\n{sections}{leads_to}")
+            .unwrap_or_default();
     }
     page
 }

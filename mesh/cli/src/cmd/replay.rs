@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tapio_collect::{Binder, Home};
 use tapio_engine::{Limits, Ring, Rules, Told};
-use tapio_eval::{ImportAccount, Input, ReadAhead, Recording, open_recording};
+use tapio_eval::{ImportAccount, ImportError, Input, ReadAhead, Recording, open_recording};
 use tapio_model::{Event, Ledger, Outcome, Severity, Source, Timestamp};
 use tapio_patterns::patterns;
 use tokio::time::Instant;
@@ -119,11 +119,11 @@ pub(crate) fn run(args: &ReplayArgs, paths: &PathArgs, out: Out) -> anyhow::Resu
     report(&replayed, out)
 }
 
-fn refusal(error: &tapio_eval::ImportError) -> anyhow::Error {
-    match error {
-        tapio_eval::ImportError::Read { .. } => Unreachable(error.to_string()).into(),
-        _ => Usage(error.to_string()).into(),
+fn refusal(error: &ImportError) -> anyhow::Error {
+    if matches!(error, ImportError::Read { .. }) {
+        return Unreachable(error.to_string()).into();
     }
+    Usage(error.to_string()).into()
 }
 
 /// When the next event is due.

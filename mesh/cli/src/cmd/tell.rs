@@ -1,20 +1,17 @@
 //! Prints tellings as they happen, and keeps them.
 
-use std::sync::Arc;
-
 use tapio_engine::Told;
-use tapio_model::Story;
 use tapio_node::StoryStore;
 use tapio_wire::json::StoryJson;
 
 use crate::{out::Out, story::render};
 
 /// Prints one telling.
-pub(crate) fn print(story: &Story, out: Out) -> anyhow::Result<()> {
+pub(crate) fn print(story: &StoryJson, out: Out) -> anyhow::Result<()> {
     if out.is_for_people() {
         return out.text(format_args!("{}\n", render(story, out)));
     }
-    out.record(&StoryJson::from(story))
+    out.record(story)
 }
 
 /// Keeps what was told: evidence, stories, dead letters.
@@ -28,10 +25,10 @@ pub(crate) fn keep(told: &Told, store: &StoryStore) {
 }
 
 /// Prints what is a story of what was told, and keeps all of it.
-pub(crate) fn tell(told: &Told, store: &Arc<StoryStore>, out: Out) -> anyhow::Result<()> {
+pub(crate) fn tell(told: &Told, store: &StoryStore, out: Out) -> anyhow::Result<()> {
     keep(told, store);
     match told {
-        Told::Story(story) => print(story, out),
+        Told::Story(story) => print(&StoryJson::from(&**story), out),
         Told::Evidence(_) | Told::Dead { .. } => Ok(()),
     }
 }

@@ -7,11 +7,12 @@ use tapio_actors::TimeSource;
 use tapio_bus::{Bus, MemoryBus, MemoryBusLimits, WhenFull};
 use tapio_collect::{Binder, Home, Pump, PumpLimits, stop_signal};
 use tapio_engine::{Limits, Rules};
-use tapio_model::Story;
+use tapio_model::{Clock, Story};
 use tapio_node::{Node, NodeParts};
 use tapio_patterns::patterns;
 use tapio_shard::ShardCount;
 use tapio_telemetry::SystemClock;
+use tapio_wire::json::StoryJson;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::broadcast::{Receiver, error::RecvError},
@@ -101,7 +102,7 @@ async fn up(args: UpArgs, paths: &PathArgs, out: Out) -> anyhow::Result<()> {
         ..Limits::default()
     };
     let shards = ShardCount::DEFAULT;
-    let clock = Arc::new(SystemClock);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let bus: Arc<dyn Bus> = Arc::new(MemoryBus::new(MemoryBusLimits {
         shards,
         when_full: WhenFull::ShedLowestFirst,
@@ -114,7 +115,7 @@ async fn up(args: UpArgs, paths: &PathArgs, out: Out) -> anyhow::Result<()> {
         shards,
         arbiters: args.arbiters.unwrap_or(cores),
         bus: Arc::clone(&bus),
-        time: TimeSource::Clock(clock.clone()),
+        time: TimeSource::Clock(Arc::clone(&clock)),
         store,
     })
     .await?;
@@ -137,7 +138,7 @@ async fn up(args: UpArgs, paths: &PathArgs, out: Out) -> anyhow::Result<()> {
     bus.close().await;
     node.shutdown().await;
     while let Ok(story) = stories.try_recv() {
-        print(&story, out)?;
+        print(&StoryJson::from(&*story), out)?;
     }
     Ok(())
 }
@@ -151,7 +152,7 @@ async fn tell_until_told_to_stop(
     loop {
         tokio::select! {
             told = stories.recv() => match told {
-                Ok(story) => print(&story, out)?,
+                Ok(story) => print(&StoryJson::from(&*story), out)?,
                 Err(RecvError::Lagged(missed)) => {
                     errln(format_args!("tapio: {missed} tellings went unprinted; `tapio stories` has them"));
                 }

@@ -45,9 +45,9 @@ pub(crate) fn play(script: &mut Script) {
     ] {
         script.add(limit_reached(at, pod, count));
     }
-    let deaths = [(&PAYMENTS, 18_342, 41_873), (&PAYMENTS_AGAIN, 19_077, 42_410)];
-    for ((kill, (pod, pid, since_boot)), restarts) in KILLS_US.into_iter().zip(deaths).zip(0..) {
-        die(script, kill, pod, (pid, since_boot));
+    let deaths = [(&PAYMENTS, 18_342), (&PAYMENTS_AGAIN, 19_077)];
+    for ((kill, (pod, pid)), restarts) in KILLS_US.into_iter().zip(deaths).zip(0..) {
+        die(script, kill, pod, pid);
         go_unready(script, kill, pod, restarts);
     }
     wait(script);
@@ -69,10 +69,9 @@ fn limit_reached(at: i64, pod: &Pod, count: i64) -> Draft {
 }
 
 /// The kernel's account, and the network's.
-fn die(script: &mut Script, at: i64, pod: &Pod, (pid, since_boot): (i64, i64)) {
+fn die(script: &mut Script, at: i64, pod: &Pod, pid: i64) {
     let place = pod.control_group();
     let cgroup = pod.cgroup();
-    let id = pod.container_id;
     let rss = 257_912;
     script.add(
         Draft::new(at, Source::Kernel, Kind::OomKill, &place)
@@ -85,10 +84,7 @@ fn die(script: &mut Script, at: i64, pod: &Pod, (pid, since_boot): (i64, i64)) {
             .with(keys::OOM_ANON_RSS_KIB, rss)
             .with(keys::MEMORY_LIMIT, LIMIT)
             .message(format!(
-                "[{since_boot}.204871] oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),\
-                 cpuset=cri-containerd-{id}.scope,mems_allowed=0,oom_memcg={cgroup},\
-                 task_memcg={cgroup},task=payments,pid={pid},uid=1000\n[{since_boot}.204902] Memory \
-                 cgroup out of memory: Killed process {pid} (payments) total-vm:1304864kB, \
+                "Memory cgroup out of memory: Killed process {pid} (payments) total-vm:1304864kB, \
                  anon-rss:{rss}kB, file-rss:18432kB, shmem-rss:0kB, UID:1000 pgtables:812kB \
                  oom_score_adj:984"
             )),

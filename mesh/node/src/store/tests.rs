@@ -72,13 +72,13 @@ fn a_story_is_found_by_either_end_of_its_id() {
     }
     let found = |story: &Story| Lookup::Found(Box::new(story.clone()));
     let id = two.id.to_string();
-    let tail = id.split_at(20).1;
+    let (tail, far_id) = (id.split_at(20).1, far.id.to_string());
     let cases = [
         (id.as_str(), found(&two)),
         (&id.to_lowercase(), found(&two)),
         (tail, found(&two)),
         (&tail.to_lowercase(), found(&two)),
-        (far.id.to_string().split_at(9).0, found(&far)),
+        (far_id.split_at(9).0, found(&far)),
         ("0000", Lookup::Ambiguous(vec![far.id, two.id, one.id])),
         ("zzz", Lookup::Unknown),
         ("", Lookup::Unknown),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use tapio_actors::{ActorSystem, SystemParts, TimeSource};
-use tapio_bus::{Batch, Bus as _, MemoryBus, MemoryBusLimits, WhenFull};
+use tapio_bus::{Batch, Bus, MemoryBus, MemoryBusLimits, WhenFull};
 use tapio_engine::{Limits, Rules};
 use tapio_model::Level;
 use tapio_patterns::patterns;
@@ -25,6 +25,9 @@ pub(crate) struct ActorsArgs {
     /// Traces side by side.
     #[arg(long, default_value_t = 10_000)]
     traces: u64,
+    /// Events each trace gets.
+    #[arg(long, default_value_t = 8)]
+    events_per_trace: u64,
     /// Threads to spread the shards over.
     #[arg(long, default_value_t = 1)]
     arbiters: usize,
@@ -48,14 +51,14 @@ pub(crate) fn run(args: &ActorsArgs, out: Out) -> anyhow::Result<()> {
 
 async fn measure(args: &ActorsArgs) -> anyhow::Result<Figures> {
     let shards = ShardCount::DEFAULT;
-    let bus = Arc::new(MemoryBus::new(MemoryBusLimits {
+    let bus: Arc<dyn Bus> = Arc::new(MemoryBus::new(MemoryBusLimits {
         shards,
         events_max_per_shard: 16_384,
         when_full: WhenFull::Block,
     }));
     let (told, mut listener) = mpsc::channel(1_024);
     let mut system = ActorSystem::start(SystemParts {
-        bus: bus.clone(),
+        bus: Arc::clone(&bus),
         shards,
         arbiters: args.arbiters,
         rules: Arc::new(Rules::new(&patterns(), Limits::default())),
@@ -66,7 +69,7 @@ async fn measure(args: &ActorsArgs) -> anyhow::Result<Figures> {
     let listening = tapio_telemetry::spawn_named("bench listener", async move {
         while listener.recv().await.is_some() {}
     });
-    let mut load = Load::new(args.traces, Duration::from_micros(1));
+    let mut load = Load::new(args.traces, args.events_per_trace, Duration::from_micros(1));
     let begin = Instant::now();
     while load.made() < args.events {
         let mut batches: BTreeMap<_, Vec<_>> = BTreeMap::new();

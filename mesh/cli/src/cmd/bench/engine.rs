@@ -49,7 +49,7 @@ fn measure(traces: u64, events_per_trace: u64) -> anyhow::Result<Figures> {
     let events = traces * events_per_trace;
     // All within one window, so that every trace is still live at the end.
     let step = Duration::from_secs(10) / u32::try_from(events).unwrap_or(u32::MAX);
-    let mut load = Load::new(traces, step);
+    let mut load = Load::new(traces, events_per_trace, step);
     let (before, _) = resident_bytes();
     let mut shard = Shard::new(Arc::new(Rules::new(&patterns(), Limits::default())));
     let mut busy = Duration::ZERO;

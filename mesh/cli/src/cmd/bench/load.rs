@@ -10,12 +10,14 @@ use tapio_model::{
 /// The load begins here; recorded time, not the clock's.
 pub(crate) const BEGIN: Timestamp = Timestamp::from_secs(1_700_000_000);
 
-/// Makes events one after the other: `traces` traces side by side, round and round.
+/// Makes events one after the other: `traces` traces side by side take turns until each has had its
+/// events, then the next `traces` begin.
 ///
 /// Places and attribute keys are shared, as a collector shares them; values are not.
 #[derive(Debug)]
 pub(crate) struct Load {
     traces: u64,
+    events_per_trace: u64,
     made: u64,
     places: Vec<Arc<Place>>,
     attributes: Attributes,
@@ -23,8 +25,8 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Makes a load of `traces` concurrent traces whose events are `step` apart.
-    pub(crate) fn new(traces: u64, step: Duration) -> Self {
+    /// Makes a load of `traces` concurrent traces of so many events each, `step` apart.
+    pub(crate) fn new(traces: u64, events_per_trace: u64, step: Duration) -> Self {
         let place = |number: u32| {
             Arc::new(Place {
                 namespace: Some("bench".into()),
@@ -43,7 +45,8 @@ impl Load {
         .into_iter()
         .collect();
         let places = (0..64).map(place).collect();
-        Self { traces: traces.max(1), made: 0, places, attributes, step }
+        let (traces, events_per_trace) = (traces.max(1), events_per_trace.max(1));
+        Self { traces, events_per_trace, made: 0, places, attributes, step }
     }
 
     /// Returns the number of events made so far.
@@ -51,9 +54,11 @@ impl Load {
         self.made
     }
 
-    /// Makes the next event. Traces take turns, so that every one of them stays live.
+    /// Makes the next event.
     pub(crate) fn next(&mut self) -> Arc<Event> {
-        let (number, trace) = (self.made, self.made % self.traces);
+        let number = self.made;
+        let round = number / (self.traces * self.events_per_trace);
+        let trace = round * self.traces + number % self.traces;
         self.made += 1;
         let nanos = u64::try_from(self.step.as_nanos()).unwrap_or(u64::MAX);
         let time = BEGIN.after(Duration::from_nanos(nanos.saturating_mul(number)));

@@ -69,15 +69,14 @@ impl Pattern for Canary {
 }
 
 pub(crate) fn run(args: &PoisonArgs, out: Out) -> anyhow::Result<()> {
-    let limits = Limits::default();
     let (traces, one_in) = (args.traces, args.one_in.max(2));
     // Three provoked panics a poisoned trace would drown the terminal.
     std::panic::set_hook(Box::new(|_| {}));
     let canary: Arc<dyn Pattern> = Arc::new(Canary);
     let patterns: Patterns = Arc::from([canary]);
-    let mut shard = Shard::new(Arc::new(Rules::new(&patterns, limits.clone())));
+    let mut shard = Shard::new(Arc::new(Rules::new(&patterns, Limits::default())));
     let begin = Instant::now();
-    let mut load = Load::new(traces, Duration::from_micros(1));
+    let mut load = Load::new(traces, 2, Duration::from_micros(1));
     while load.made() < traces * 2 {
         let number = load.made() % traces;
         let mut event = load.next();

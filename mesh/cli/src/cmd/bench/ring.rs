@@ -34,6 +34,9 @@ pub(crate) struct RingArgs {
     /// Traces side by side.
     #[arg(long, default_value_t = 10_000)]
     traces: u64,
+    /// Events each trace gets.
+    #[arg(long, default_value_t = 8)]
+    events_per_trace: u64,
     /// Events in a batch.
     #[arg(long, default_value_t = 128)]
     batch: u64,
@@ -61,23 +64,23 @@ struct Batch {
 
 pub(crate) fn run(args: &RingArgs, out: Out) -> anyhow::Result<()> {
     let (sender, receiver) = sync_channel::<Batch>(BATCHES_MAX);
-    let (rate, total, traces, batch) = (args.rate, args.events, args.traces, args.batch.max(1));
+    let (rate, total, batch) = (args.rate, args.events, args.batch.max(1));
+    // The recorded time of the load is the time it takes at a million events a second.
+    let mut load = Load::new(args.traces, args.events_per_trace, Duration::from_micros(1));
     let begin = Instant::now();
     let producer = thread::Builder::new().name("producer".into()).spawn(move || {
-        // The recorded time of the load is the time it takes at a million events a second.
-        let mut load = Load::new(traces, Duration::from_micros(1));
         while load.made() < total {
             let events = batch.min(total - load.made());
             let due = rate.map(|rate| begin + Duration::from_nanos(load.made() * 1_000_000_000 / rate.max(1)));
             let events = load.chunk(events);
-            let due = due.map_or_else(Instant::now, |due| wait_until(due));
+            let due = due.map_or_else(Instant::now, wait_until);
             if sender.send(Batch { due, events }).is_err() {
                 return;
             }
         }
     })?;
     let mut ring = Ring::new(&Arc::new(Rules::new(&patterns(), Limits::default())));
-    let mut latency = Histogram::<u64>::new(3)?;
+    let mut latency = Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3)?;
     let mut idle = Duration::ZERO;
     loop {
         let waiting = Instant::now();
