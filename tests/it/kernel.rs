@@ -32,9 +32,9 @@ fn need() -> Result<(), Need> {
     if fs::File::open("/dev/kmsg").is_err() {
         return Err(Need::Absent("needs a readable /dev/kmsg".into()));
     }
-    Cgroup::make("probe").map(drop).map_err(|why| {
-        Need::Absent(format!("needs a memory cgroup that can be limited: {why}"))
-    })
+    Cgroup::make("probe")
+        .map(drop)
+        .map_err(|why| Need::Absent(format!("needs a memory cgroup that can be limited: {why}")))
 }
 
 /// A memory cgroup of our own, v1 or v2. Removed when dropped.

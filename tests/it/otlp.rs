@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::Command, time::Duration};
 
-use tapio_tests::{Need, Tapio, python_with_opentelemetry, root, text};
+use tapio_tests::{Tapio, python_with_opentelemetry, root, text};
 
 use crate::Case;
 
@@ -19,13 +19,9 @@ const ARGUMENTS: [&str; 7] = [
 pub(crate) fn cases() -> Vec<Case> {
     let need = python_with_opentelemetry().map(drop);
     vec![
-        Case::with_need("otlp::a_failing_leaf_is_named_over_grpc", clone(&need), || tell("grpc")),
-        Case::with_need("otlp::a_failing_leaf_is_named_over_http", clone(&need), || tell("http")),
+        Case::with_need("otlp::a_failing_leaf_is_named_over_grpc", need.clone(), || tell("grpc")),
+        Case::with_need("otlp::a_failing_leaf_is_named_over_http", need, || tell("http")),
     ]
-}
-
-fn clone(need: &Result<(), Need>) -> Result<(), Need> {
-    need.as_ref().map(|()| ()).map_err(Need::clone)
 }
 
 fn tell(protocol: &str) -> Result<(), String> {

@@ -30,7 +30,9 @@ fn stories(output: &[u8]) -> Vec<Value> {
     let text = String::from_utf8_lossy(output);
     let values = text.lines().filter_map(|line| serde_json::from_str(line).ok());
     values
-        .filter(|value: &Value| value.get("root_cause").is_some() && value.get("confidence").is_some())
+        .filter(|value: &Value| {
+            value.get("root_cause").is_some() && value.get("confidence").is_some()
+        })
         .collect()
 }
 
@@ -123,7 +125,8 @@ fn bad_lines() -> Result<(), String> {
         let output = replay(input)?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let last = text.lines().last().unwrap_or_default().to_owned();
-        let value: Value = serde_json::from_str(&last).map_err(|error| format!("{error}: {last}"))?;
+        let value: Value =
+            serde_json::from_str(&last).map_err(|error| format!("{error}: {last}"))?;
         let figure =
             |name: &str| value.pointer(&format!("/replayed/{name}")).and_then(Value::as_u64);
         Ok::<_, String>((figure("events"), figure("rejected"), stories(&output.stdout).len()))
@@ -133,7 +136,8 @@ fn bad_lines() -> Result<(), String> {
         return Err(format!("our own recording has {rejected:?} bad lines"));
     }
     let huge = format!("{{\"time\":1,\"attributes\":{{\"a\":\"{}\"}}}}\n", "x".repeat(2 << 20));
-    let bad = ["not json\n", "{\"time\":\"yesterday\"}\n", "{}\n", "[1,2]\n", "\u{0}\u{1}\n", &huge];
+    let bad =
+        ["not json\n", "{\"time\":\"yesterday\"}\n", "{}\n", "[1,2]\n", "\u{0}\u{1}\n", &huge];
     let mut poisoned = String::new();
     for (number, line) in recording.lines().enumerate() {
         poisoned.push_str(line);

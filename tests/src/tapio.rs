@@ -1,7 +1,7 @@
 //! The binary, as a user runs it.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
     sync::{
@@ -34,7 +34,11 @@ fn build() -> Result<PathBuf, String> {
     let messages = String::from_utf8_lossy(&output.stdout);
     let built = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let binary = built.filter_map(|message| Some(message.get("executable")?.as_str()?.to_owned()));
-    binary.last().map(PathBuf::from).ok_or_else(|| String::from_utf8_lossy(&output.stderr).into_owned())
+    // Of several messages the last names the binary; there is one, as one package was asked for.
+    binary
+        .reduce(|_, last| last)
+        .map(PathBuf::from)
+        .ok_or_else(|| String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 /// Runs the binary to its end, with a store and a socket of its own.
@@ -160,7 +164,9 @@ fn wait<T>(
                 Some(found) => return Ok(found),
                 None => seen.push(line),
             },
-            Err(_) => return Err(format!("not told within {within:?}; told:\n{}", seen.join("\n"))),
+            Err(_) => {
+                return Err(format!("not told within {within:?}; told:\n{}", seen.join("\n")));
+            }
         }
     }
 }

@@ -36,7 +36,8 @@ fn events(traces: u64, kind: Kind) -> Vec<Arc<Event>> {
     let place = Arc::new(Place::default());
     let attributes: Attributes = [("message", "GET /cart 200")].into_iter().collect();
     let event = |number: u64| {
-        let trace = u128::from(number % traces).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+        let trace =
+            u128::from(number % traces).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
         Arc::new(Event {
             id: EventId::from_bytes(u128::from(number).to_be_bytes()),
             time: BEGIN.after(Duration::from_micros(number)),

@@ -41,8 +41,7 @@ fn head(page: &mut String, story: &StoryJson, out: Out) {
     let title = out.paint(Style::Bold, &story.title);
     line(page, format_args!("{} {title}", out.paint(style, mark)));
     let into = story.merged_into.as_ref().map_or_else(String::new, |id| format!(" into {id}"));
-    let verdict =
-        if story.verdict == "cause" { "confidence" } else { "cause unknown, best guess" };
+    let verdict = if story.verdict == "cause" { "confidence" } else { "cause unknown, best guess" };
     let facts = format!(
         "  {}{into} {} · {verdict} {} ({}) · {} events in {} traces",
         story.state,
@@ -180,7 +179,11 @@ fn percent(confidence: f64) -> String {
 }
 
 fn lag(millis: f64) -> String {
-    if millis < 10_000.0 { format!("+{millis:.0} ms") } else { format!("+{:.1} s", millis / 1_000.0) }
+    if millis < 10_000.0 {
+        format!("+{millis:.0} ms")
+    } else {
+        format!("+{:.1} s", millis / 1_000.0)
+    }
 }
 
 fn wrapped(page: &mut String, indent: &str, text: &str) {

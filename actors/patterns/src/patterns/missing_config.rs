@@ -87,7 +87,9 @@ impl Missing {
         let (kind, rest) = marks
             .into_iter()
             .filter(|(_, kind)| said(keys::OBJECT_KIND).is_none_or(|known| known == *kind))
-            .find_map(|(mark, kind)| Some((kind, message.get(lower.find(mark)? + mark.len()..)?)))?;
+            .find_map(|(mark, kind)| {
+                Some((kind, message.get(lower.find(mark)? + mark.len()..)?))
+            })?;
         let after_key =
             lower.find("find key ").and_then(|at| message.get(at + "find key ".len()..));
         let key = after_key.or_else(|| Some(rest.split_once(" key: ")?.1)).and_then(first_word);
@@ -215,8 +217,16 @@ mod tests {
     #[test]
     fn the_object_is_read_from_every_message() {
         let cases = [
-            (r#"MountVolume.SetUp failed for volume \"db-secret\" : configmap \"a\" not found"#, "ConfigMap shop/a", None),
-            (r#"MountVolume.SetUp failed for volume \"configmap\" : secrets \"a\" not found"#, "Secret shop/a", None),
+            (
+                r#"MountVolume.SetUp failed for volume \"db-secret\" : configmap \"a\" not found"#,
+                "ConfigMap shop/a",
+                None,
+            ),
+            (
+                r#"MountVolume.SetUp failed for volume \"configmap\" : secrets \"a\" not found"#,
+                "Secret shop/a",
+                None,
+            ),
             (r#"Error: secret \"db\" not found"#, "Secret shop/db", None),
             (
                 "Error: couldn't find key DB_HOST in ConfigMap shop/env",

@@ -75,7 +75,10 @@ fn next_steps(stories: &[StoryJson], is_kept: bool, out: Out) -> String {
         if is_kept {
             step(format!("tapio story {id} --evidence"), "every event the story cites");
         }
-        step(format!("tapio explain {pattern}"), "what this pattern looks for, and its look-alikes");
+        step(
+            format!("tapio explain {pattern}"),
+            "what this pattern looks for, and its look-alikes",
+        );
     }
     step("tapio up".into(), "watch this machine");
     step("tapio replay FILE".into(), "tell the stories of your own recording");

@@ -97,7 +97,12 @@ fn explain(entry: &Entry, out: Out) -> anyhow::Result<()> {
     if !out.is_for_people() {
         return out.record(&it);
     }
-    out.text(format_args!("{} ({})\n\n{}\n", out.paint(Style::Bold, it.title), it.pattern, it.what))?;
+    out.text(format_args!(
+        "{} ({})\n\n{}\n",
+        out.paint(Style::Bold, it.title),
+        it.pattern,
+        it.what
+    ))?;
     let sections = [
         ("Evidence", it.evidence),
         ("Root", it.root),

@@ -51,7 +51,8 @@ impl Speed {
         if text == "max" {
             return Ok(Self::Max);
         }
-        let times: f64 = text.parse().map_err(|_not_a_number| "write max, or a number".to_owned())?;
+        let times: f64 =
+            text.parse().map_err(|_not_a_number| "write max, or a number".to_owned())?;
         if times.is_finite() && times > 0.0 {
             Ok(Self::Times(times))
         } else {
@@ -97,11 +98,11 @@ struct SummaryLine {
 }
 
 pub(crate) fn run(args: &ReplayArgs, paths: &PathArgs, out: Out) -> anyhow::Result<()> {
-    let limits =
-        Limits { window: args.window, quiet: args.window * 2, ..Limits::default() };
+    let limits = Limits { window: args.window, quiet: args.window * 2, ..Limits::default() };
     let binder = Arc::new(Binder::new(Home::default()));
-    let recording = open_recording(args.format.as_deref(), Input::from_argument(&args.recording), binder)
-        .map_err(|error| refusal(&error))?;
+    let recording =
+        open_recording(args.format.as_deref(), Input::from_argument(&args.recording), binder)
+            .map_err(|error| refusal(&error))?;
     let mut recording = ReadAhead::start(recording)?;
     let (store, _) = if args.no_store {
         (Arc::new(tapio_node::StoryStore::in_memory()?), false)
@@ -141,7 +142,8 @@ impl Pace {
         let Speed::Times(times) = self.speed else { return };
         let (began, first) = *self.began.get_or_insert_with(|| (Instant::now(), at));
         let due = began + at.since(first).div_f64(times);
-        while let Some(left) = due.checked_duration_since(Instant::now()).filter(|it| !it.is_zero()) {
+        while let Some(left) = due.checked_duration_since(Instant::now()).filter(|it| !it.is_zero())
+        {
             thread::park_timeout(left);
         }
     }
@@ -225,12 +227,16 @@ fn report(replayed: &Replayed, out: Out) -> anyhow::Result<()> {
         late: ledger.late,
         dead_letter: ledger.dead_letter,
         shed: ledger.shed_total(),
-        duplicates_by_source: duplicates.iter().map(|(source, count)| (source.name(), *count)).collect(),
+        duplicates_by_source: duplicates
+            .iter()
+            .map(|(source, count)| (source.name(), *count))
+            .collect(),
     };
     if !out.is_for_people() {
         return out.record(&SummaryLine { replayed: summary });
     }
-    let Summary { rows, events, rejected, events_per_second, seconds, peak_resident_mib, .. } = summary;
+    let Summary { rows, events, rejected, events_per_second, seconds, peak_resident_mib, .. } =
+        summary;
     out.text(format_args!(
         "{rows} rows read, {rejected} rejected; {events} events in {seconds:.2} s, \
          {events_per_second} events/s, peak memory {peak_resident_mib} MiB\n\

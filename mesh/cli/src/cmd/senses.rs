@@ -48,7 +48,8 @@ impl Senses {
             }
         }
         let sense = || Sense { account: Arc::default(), state: Mutex::new("running".into()) };
-        let names = collectors.iter().map(|it| it.name()).chain(absent.iter().map(|(name, _)| *name));
+        let names =
+            collectors.iter().map(|it| it.name()).chain(absent.iter().map(|(name, _)| *name));
         let known: BTreeMap<_, _> = names.map(|name| (name, sense())).collect();
         let known = Arc::new(known);
         for (name, error) in absent {
@@ -133,7 +134,8 @@ fn host_config(args: &SenseArgs) -> HostConfig {
     HostConfig {
         kmsg: (!args.no_kmsg).then(|| KmsgConfig { from_start, ..KmsgConfig::default() }),
         cgroup: (!args.no_cgroup).then(CgroupConfig::default),
-        journal: (!args.no_journal).then(|| JournalConfig { from_start, ..JournalConfig::default() }),
+        journal: (!args.no_journal)
+            .then(|| JournalConfig { from_start, ..JournalConfig::default() }),
         log_files: (!args.logs.is_empty()).then(|| FilesConfig {
             paths: args.logs.clone(),
             from_start,
@@ -143,8 +145,7 @@ fn host_config(args: &SenseArgs) -> HostConfig {
 }
 
 async fn otlp(args: &SenseArgs) -> Result<OtlpCollector, CollectorError> {
-    let config =
-        OtlpConfig { grpc: args.otlp_grpc, http: args.otlp_http, ..OtlpConfig::default() };
+    let config = OtlpConfig { grpc: args.otlp_grpc, http: args.otlp_http, ..OtlpConfig::default() };
     let (collector, bound) = OtlpCollector::bind(config, Box::new(SystemClock)).await?;
     errln(format_args!("tapio: otlp grpc on {}", bound.grpc));
     errln(format_args!("tapio: otlp http on {}", bound.http));

@@ -38,9 +38,7 @@ pub(crate) struct StoryArgs {
 
 pub(crate) fn list(args: &StoriesArgs, paths: &PathArgs, out: Out) -> anyhow::Result<()> {
     let stories = match connect(paths)? {
-        Some((runtime, client)) => {
-            typed(runtime.block_on(client.stories(args.limit, args.open))?)?
-        }
+        Some((runtime, client)) => typed(runtime.block_on(client.stories(args.limit, args.open))?)?,
         None => {
             let store = store(paths)?;
             let stories = if args.open {

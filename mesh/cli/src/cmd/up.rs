@@ -41,7 +41,10 @@ pub(crate) struct UpArgs {
 
 /// What to watch.
 #[derive(Debug, Clone, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own on the command line")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own on the command line"
+)]
 pub(crate) struct SenseArgs {
     /// Does not read the kernel's log.
     #[arg(long)]
@@ -77,7 +80,8 @@ pub(crate) struct SenseArgs {
 
 /// Reads a duration such as `30s`, `1m 30s` or `PT30S`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let parsed: jiff::SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
+    let parsed: jiff::SignedDuration =
+        text.parse().map_err(|error: jiff::Error| error.to_string())?;
     let duration = Duration::try_from(parsed).map_err(|_negative| "it must not be negative")?;
     if duration < Duration::from_secs(1) {
         return Err("it must be at least a second".into());

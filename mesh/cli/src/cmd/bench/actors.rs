@@ -92,7 +92,9 @@ async fn measure(args: &ActorsArgs) -> anyhow::Result<Figures> {
         tokio::task::yield_now().await;
     };
     let elapsed = begin.elapsed();
-    system.advance(BEGIN.after(Duration::from_micros(args.events) + Duration::from_secs(120))).await;
+    system
+        .advance(BEGIN.after(Duration::from_micros(args.events) + Duration::from_secs(120)))
+        .await;
     let live_actors = stats.live_actors;
     let stats = system.finish().await;
     listening.await?;

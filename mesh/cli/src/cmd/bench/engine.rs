@@ -69,7 +69,8 @@ fn measure(traces: u64, events_per_trace: u64) -> anyhow::Result<Figures> {
     let begin = Instant::now();
     shard.advance(super::load::BEGIN.after(Duration::from_secs(120)));
     let closing = begin.elapsed();
-    let nanos = |elapsed: Duration| u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX) / events.max(1);
+    let nanos =
+        |elapsed: Duration| u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX) / events.max(1);
     Ok(Figures {
         live_traces,
         events,

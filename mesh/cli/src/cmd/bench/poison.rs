@@ -95,7 +95,8 @@ pub(crate) fn run(args: &PoisonArgs, out: Out) -> anyhow::Result<()> {
     for second in 1..=120 {
         shard.advance(at(second));
         let outputs = shard.take_outputs();
-        found += outputs.iter().filter(|it| matches!(it, tapio_engine::Output::Found(_))).count() as u64;
+        found +=
+            outputs.iter().filter(|it| matches!(it, tapio_engine::Output::Found(_))).count() as u64;
     }
     let poisoned = traces.div_ceil(one_in);
     let neighbours = (traces + one_in - 2) / one_in;

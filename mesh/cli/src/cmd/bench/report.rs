@@ -51,7 +51,8 @@ pub(crate) fn print(out: Out, record: &impl Serialize) -> anyhow::Result<()> {
     for (name, value) in value.as_object().into_iter().flatten() {
         match value.as_object() {
             Some(inner) => {
-                let inner: Vec<_> = inner.iter().map(|(name, value)| format!("{name} {value}")).collect();
+                let inner: Vec<_> =
+                    inner.iter().map(|(name, value)| format!("{name} {value}")).collect();
                 out.text(format_args!("{name:<24} {}\n", inner.join("  ")))?;
             }
             None => out.text(format_args!("{name:<24} {value}\n"))?,

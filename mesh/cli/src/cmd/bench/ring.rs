@@ -71,7 +71,9 @@ pub(crate) fn run(args: &RingArgs, out: Out) -> anyhow::Result<()> {
     let producer = thread::Builder::new().name("producer".into()).spawn(move || {
         while load.made() < total {
             let events = batch.min(total - load.made());
-            let due = rate.map(|rate| begin + Duration::from_nanos(load.made() * 1_000_000_000 / rate.max(1)));
+            let due = rate.map(|rate| {
+                begin + Duration::from_nanos(load.made() * 1_000_000_000 / rate.max(1))
+            });
             let events = load.chunk(events);
             let due = due.map_or_else(Instant::now, wait_until);
             if sender.send(Batch { due, events }).is_err() {
@@ -118,7 +120,8 @@ pub(crate) fn run(args: &RingArgs, out: Out) -> anyhow::Result<()> {
 /// Waits until `due` and returns it: latency counts from when an event should have been sent, so
 /// that a producer held up by a slow engine does not hide the delay.
 fn wait_until(due: Instant) -> Instant {
-    while let Some(left) = due.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+    while let Some(left) = due.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+    {
         if left > Duration::from_micros(200) {
             thread::park_timeout(left - Duration::from_micros(100));
         } else {

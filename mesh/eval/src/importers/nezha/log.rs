@@ -130,7 +130,8 @@ fn class_around(text: &str, at: usize) -> Option<&str> {
     let is_outside = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '$' | '_'));
     let (before, after) = text.split_at_checked(at)?;
     let start = before.rfind(is_outside).map_or(0, |outside| {
-        outside + before.get(outside..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8)
+        outside
+            + before.get(outside..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8)
     });
     let end = after.find(is_outside).unwrap_or(after.len());
     let class = text.get(start..at + end)?.trim_end_matches('.');
@@ -148,9 +149,13 @@ mod tests {
 
     #[test]
     fn takes_a_line_apart() {
-        let line = "16:48:42.424 INFO  t.s.TravelServiceImpl#532 TraceID: 49a5 SpanID: 083e [get][x]";
-        let want =
-            Line { severity: Severity::Info, logger: Some("t.s.TravelServiceImpl#532"), text: "[get][x]" };
+        let line =
+            "16:48:42.424 INFO  t.s.TravelServiceImpl#532 TraceID: 49a5 SpanID: 083e [get][x]";
+        let want = Line {
+            severity: Severity::Info,
+            logger: Some("t.s.TravelServiceImpl#532"),
+            text: "[get][x]",
+        };
         assert_eq!(split(line), want);
         for odd in ["", "no header", "16:48:42.424 LOUD x TraceID: 1 SpanID: 2 text"] {
             assert_eq!(split(odd), Line { severity: Severity::Info, logger: None, text: odd });
@@ -160,8 +165,14 @@ mod tests {
     #[test]
     fn finds_the_exception_that_is_named() {
         for (text, want) in [
-            ("nested exception is java.lang.IllegalStateException: No", Some("java.lang.IllegalStateException")),
-            ("[org.web.HttpServerErrorException$InternalServerError: 500", Some("org.web.HttpServerErrorException$InternalServerError")),
+            (
+                "nested exception is java.lang.IllegalStateException: No",
+                Some("java.lang.IllegalStateException"),
+            ),
+            (
+                "[org.web.HttpServerErrorException$InternalServerError: 500",
+                Some("org.web.HttpServerErrorException$InternalServerError"),
+            ),
             ("died of java.lang.OutOfMemoryError.", Some("java.lang.OutOfMemoryError")),
             ("é java.io.IOException", Some("java.io.IOException")),
             ("threw exception [Request processing failed]", None),

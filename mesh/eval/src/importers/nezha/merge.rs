@@ -85,9 +85,8 @@ impl Merge {
     }
 
     fn due(&mut self) -> Option<Table> {
-        let is_due = |table: &mut Table| {
-            self.open.peek().is_none_or(|lane| table.from <= lane.next.time)
-        };
+        let is_due =
+            |table: &mut Table| self.open.peek().is_none_or(|lane| table.from <= lane.next.time);
         self.pending.pop_front_if(is_due)
     }
 
@@ -101,7 +100,8 @@ impl Merge {
                 events.next().map(|next| Lane { next, rest: Rest::Loaded(events) })
             }
             Content::Metrics => {
-                let mut samples = Box::new(Samples::open(&table.path, &mut self.progress.bytes_read)?);
+                let mut samples =
+                    Box::new(Samples::open(&table.path, &mut self.progress.bytes_read)?);
                 let first = samples.next(&mut self.desk, &mut self.progress.bytes_read)?;
                 self.buffered += usize::from(first.is_some());
                 first.map(|next| Lane { next, rest: Rest::Streamed(samples) })

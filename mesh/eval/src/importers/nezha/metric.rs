@@ -64,15 +64,16 @@ fn read(columns: &[Text], row: &ByteRecord, shared: &mut Shared) -> Result<Unbou
     head.truncate(3);
     let [_, seconds, subject] = fields(&head)?;
     if row.len() != columns.len() {
-        return Err(Bad::new("columns", format!("{} columns instead of {}", row.len(), columns.len())));
+        return Err(Bad::new(
+            "columns",
+            format!("{} columns instead of {}", row.len(), columns.len()),
+        ));
     }
     let time = seconds.parse().ok().filter(|seconds| *seconds > 0).map(Timestamp::from_secs);
     let time = time.ok_or_else(|| Bad::new("time", format!("time {seconds:?}")))?;
     let place = match columns.get(2).map(Text::as_str) {
         Some("PodName") => shared.pod(subject),
-        Some("ServiceName") => {
-            Place { service: Some(shared.text(subject)), ..Place::default() }
-        }
+        Some("ServiceName") => Place { service: Some(shared.text(subject)), ..Place::default() },
         Some(_) | None => return Err(Bad::new("columns", "neither PodName nor ServiceName")),
     };
     let id = event_id(&[b"nezha.metric", subject.as_bytes(), row.as_slice()]);

@@ -74,11 +74,8 @@ impl Shared {
         if let Some(known) = self.containers.get(pod).filter(is_it) {
             return known.clone();
         }
-        let new = Place {
-            node: Some(node.into()),
-            container: Some(container.into()),
-            ..self.pod(pod)
-        };
+        let new =
+            Place { node: Some(node.into()), container: Some(container.into()), ..self.pod(pod) };
         if self.containers.len() < SHARED_MAX {
             self.containers.insert(pod.into(), new.clone());
         }

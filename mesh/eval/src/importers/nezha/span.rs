@@ -29,8 +29,7 @@ pub(super) fn read(row: &ByteRecord, shared: &mut Shared) -> Result<Unbound, Bad
         return Err(Bad::new("time", format!("a span from {start} to {end}")));
     }
     let time = Timestamp::from_nanos(end);
-    let mut event =
-        Unbound::new(id_of_row, time, Source::Otlp, Kind::Span).at(shared.pod(pod));
+    let mut event = Unbound::new(id_of_row, time, Source::Otlp, Kind::Span).at(shared.pod(pod));
     event.trace_id = Some(id("trace id", trace_id)?);
     event.span_id = Some(id("span id", span_id)?);
     if parent_id != ROOT {

@@ -44,7 +44,8 @@ fn metric(seconds: i64, cpu: &str) -> String {
 }
 
 const LOGS: &str = "Timestamp,TimeUnixNano,Node,PodName,Container,TraceID,SpanID,Log\n";
-const SPANS: &str = "TraceID,SpanID,ParentID,PodName,OperationName,StartTimeUnixNano,EndTimeUnixNano,Duration\n";
+const SPANS: &str =
+    "TraceID,SpanID,ParentID,PodName,OperationName,StartTimeUnixNano,EndTimeUnixNano,Duration\n";
 const METRICS: &str = "Time,TimeStamp,PodName,CpuUsage(m),MemoryUsage(Mi)\n";
 
 fn write(day: &Path, tables: &[(&str, String)]) -> std::io::Result<()> {
@@ -64,8 +65,14 @@ fn merges_what_overlaps_in_order_of_time() {
     write(
         &day,
         &[
-            ("log/08_43_log.csv", format!("{LOGS}{}{}", log(5, "INFO", "[late]"), log(2, "WARN", "[early]"))),
-            ("log/08_44_log.csv", format!("{LOGS}{}{}", log(0, "ERROR", text), log(9, "INFO", "[last]"))),
+            (
+                "log/08_43_log.csv",
+                format!("{LOGS}{}{}", log(5, "INFO", "[late]"), log(2, "WARN", "[early]")),
+            ),
+            (
+                "log/08_44_log.csv",
+                format!("{LOGS}{}{}", log(0, "ERROR", text), log(9, "INFO", "[last]")),
+            ),
             ("trace/08_43_trace.csv", format!("{SPANS}{}{}", span("root", 2, 8), span(SPAN, 1, 3))),
             ("metric/a_metric.csv", format!("{METRICS}{}{}", metric(1, "2.5"), metric(6, ""))),
             ("2023-01-29-fault_list.json", "labels".to_owned()),
@@ -73,7 +80,8 @@ fn merges_what_overlaps_in_order_of_time() {
     )
     .unwrap();
     let (events, account) = read(root.path()).unwrap();
-    let seconds: Vec<_> = events.iter().map(|event| event.time.as_nanos() / 1_000_000_000).collect();
+    let seconds: Vec<_> =
+        events.iter().map(|event| event.time.as_nanos() / 1_000_000_000).collect();
     assert_eq!(seconds, [1, 2, 3, 5, 6, 7, 8, 9]);
     assert_eq!((account.events, account.rejected_total(), account.out_of_order), (8, 0, 0));
 
@@ -83,7 +91,10 @@ fn merges_what_overlaps_in_order_of_time() {
     assert_eq!((sample.attributes.len(), gap.attributes.len()), (2, 1));
 
     assert_eq!((early.severity, early.message()), (Severity::Warn, "[early]"));
-    assert_eq!((early.trace.binding, early.trace.trace_id.to_string()), (Binding::Explicit, TRACE.into()));
+    assert_eq!(
+        (early.trace.binding, early.trace.trace_id.to_string()),
+        (Binding::Explicit, TRACE.into())
+    );
     let place = &early.place;
     assert_eq!(place.service.as_deref(), Some("ts-travel-service"));
     assert_eq!((place.pod.as_deref(), place.node.as_deref()), (Some(POD), Some("33.33.33.116")));
@@ -94,7 +105,10 @@ fn merges_what_overlaps_in_order_of_time() {
     assert_eq!(thrown.attributes.text(keys::ERROR_TYPE), Some("java.lang.IllegalStateException"));
 
     assert_eq!(inner.trace.parent_span_id.map(|id| id.to_string()).as_deref(), Some(SPAN));
-    assert_eq!((outer.trace.parent_span_id, outer.attributes.int(keys::DURATION)), (None, Some(6_000_000_000)));
+    assert_eq!(
+        (outer.trace.parent_span_id, outer.attributes.int(keys::DURATION)),
+        (None, Some(6_000_000_000))
+    );
     assert_eq!(outer.attributes.text(keys::SPAN_NAME), Some("GET /a,b"));
 }
 
@@ -102,13 +116,17 @@ fn merges_what_overlaps_in_order_of_time() {
 fn bad_rows_are_counted_with_file_and_line() {
     let root = tempfile::tempdir().unwrap();
     let torn = log(1, "INFO", "torn").replace("}\"\n", "}ulate\",more\n");
-    let spans = [span("root", 5, 4), span("nobody", 1, 2), span("root", 1, 2).replace("49a5", "49x5")];
+    let spans =
+        [span("root", 5, 4), span("nobody", 1, 2), span("root", 1, 2).replace("49a5", "49x5")];
     write(
         root.path(),
         &[
             ("log/08_43_log.csv", format!("{LOGS}{torn}{}", log(1, "INFO", "fine"))),
             ("trace/08_43_trace.csv", format!("{SPANS}{}", spans.concat())),
-            ("metric/a_metric.csv", format!("{METRICS}{}{}", metric(-1, "1"), metric(1, "x").replace("16.5", ""))),
+            (
+                "metric/a_metric.csv",
+                format!("{METRICS}{}{}", metric(-1, "1"), metric(1, "x").replace("16.5", "")),
+            ),
         ],
     )
     .unwrap();
@@ -138,7 +156,11 @@ fn the_fault_free_part_is_read_only_when_asked_for() {
         let path = root.path().join(below);
         assert!(Format.detects(&path), "{below}");
         let (events, _) = read(&path).unwrap();
-        assert_eq!(events.iter().map(|event| event.message()).collect::<Vec<_>>(), [want], "{below}");
+        assert_eq!(
+            events.iter().map(|event| event.message()).collect::<Vec<_>>(),
+            [want],
+            "{below}"
+        );
     }
     assert!(!Format.detects(&root.path().join("rca_data/2023-01-29/log")));
 }
@@ -155,8 +177,13 @@ fn published() -> Result<(PathBuf, Option<tempfile::TempDir>), String> {
         return Err("no TrainTicket recording beside the workspace".to_owned());
     }
     let root = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let unpacking =
-        Command::new("tar").arg("--zstd").arg("-xf").arg(archive).arg("-C").arg(root.path()).status();
+    let unpacking = Command::new("tar")
+        .arg("--zstd")
+        .arg("-xf")
+        .arg(archive)
+        .arg("-C")
+        .arg(root.path())
+        .status();
     match unpacking {
         Ok(status) if status.success() => Ok((root.path().to_path_buf(), Some(root))),
         Ok(status) => Err(format!("tar --zstd: {status}")),

@@ -46,7 +46,8 @@ fn an_id_comes_from_what_the_line_says_not_from_how() {
 
 #[test]
 fn bad_lines_are_counted_and_shown_and_skipped() {
-    let long = format!(r#"{{"time":0,"source":"app","kind":"log","x":"{}"}}"#, "x".repeat(LINE_BYTES_MAX));
+    let long =
+        format!(r#"{{"time":0,"source":"app","kind":"log","x":"{}"}}"#, "x".repeat(LINE_BYTES_MAX));
     let bad = [
         ("malformed", "not json".to_owned()),
         ("unknown_kind", LATER.replace("\"log\"", "\"flood\"")),
@@ -79,9 +80,8 @@ fn a_later_version_is_refused() {
 
 #[test]
 fn reading_ahead_changes_nothing() {
-    let lines = (0..5_000).map(|second| {
-        format!("{{\"time\":{second},\"source\":\"app\",\"kind\":\"log\"}}\n")
-    });
+    let lines = (0..5_000)
+        .map(|second| format!("{{\"time\":{second},\"source\":\"app\",\"kind\":\"log\"}}\n"));
     let text = format!("{HEADER}\n{}bad\n", lines.collect::<String>());
     let (want, account) = read(text.clone()).unwrap();
     let mut ahead = ReadAhead::start(open(text).unwrap()).unwrap();
@@ -111,7 +111,16 @@ fn any_place() -> impl Strategy<Value = Place> {
             let workload =
                 workload.map(|(kind, name)| Workload { kind: kind.into(), name: name.into() });
             Place {
-                cluster, node, namespace, workload, pod, pod_uid, container, container_id, service, cgroup,
+                cluster,
+                node,
+                namespace,
+                workload,
+                pod,
+                pod_uid,
+                container,
+                container_id,
+                service,
+                cgroup,
             }
         },
     )
