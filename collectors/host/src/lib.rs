@@ -1,1 +1,21 @@
-//! x
+//! The senses of a host: kernel log, cgroup counters, systemd journal and log files.
+//!
+//! Each collector is a thin reader and a pure translation; [`host_collectors`] lists them.
+
+mod cgroup;
+mod config;
+mod files;
+mod harvest;
+mod journal;
+mod kmsg;
+mod lines;
+mod log_line;
+mod place;
+
+pub use cgroup::{CgroupCollector, CgroupConfig};
+pub use config::{HostConfig, host_collectors};
+pub use files::{FilesCollector, FilesConfig};
+pub use journal::{JournalCollector, JournalConfig};
+pub use kmsg::{KmsgCollector, KmsgConfig};
+pub use log_line::{LogLine, Peer, translate_line};
+pub use place::{place_of_cgroup, place_of_log_file};
