@@ -152,7 +152,9 @@ fn bad_lines() -> Result<(), String> {
 }
 
 fn exit_codes() -> Result<(), String> {
-    let cases: [(&[&str], i32); 5] = [
+    let cases: [(&[&str], i32); 7] = [
+        (&["--version"], 0),
+        (&["up", "--window", "soon"], 64),
         (&["explain"], 0),
         (&["explain", "earthquake"], 64),
         (&["replay", "/nowhere.jsonl"], 69),

@@ -1,7 +1,5 @@
 //! What an event costs a shard, by the number of traces that live.
 
-#![expect(missing_docs, reason = "criterion's macros write functions without documentation")]
-
 use std::{hint::black_box, sync::Arc, time::Duration};
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};

@@ -102,6 +102,8 @@ impl<T> Directory<T> {
         let Grave { trace, incarnation, newest, ending } = grave;
         self.live.remove(&trace);
         let until = now.after(limits.late_horizon);
+        // A clock far ahead must not make all that follows look like repeats.
+        let newest = newest.min(now);
         self.past.insert(trace, Past { incarnation, until, newest, ending });
         self.forget.push_back((until, trace));
         self.forget_past(now, limits);

@@ -1,7 +1,7 @@
 //! The second level: findings that share a cause join one incident.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
 };
 
@@ -29,8 +29,11 @@ pub(crate) struct Incident {
     pub(crate) predecessor: Option<StoryId>,
     /// In order of identity and begin, so that the order of arrival does not show.
     pub(crate) findings: Vec<Finding>,
-    /// Findings beyond the limit, counted only.
+    /// Tellings of findings beyond the limit, counted only.
     pub(crate) further: u64,
+    /// What the index holds of it.
+    entities: BTreeSet<Entity>,
+    events: Vec<EventId>,
     telling: u32,
     told_at: Timestamp,
     news_at: Timestamp,
@@ -47,7 +50,8 @@ impl Incident {
     }
 
     /// Takes a finding in: as the amendment of one that shares evidence, or as a further one.
-    fn take(&mut self, finding: Finding, findings_max: usize) {
+    /// Returns whether there was room to keep it.
+    fn take(&mut self, finding: Finding, findings_max: usize) -> bool {
         self.findings.retain(|known| {
             known.id != finding.id
                 || known
@@ -57,11 +61,12 @@ impl Incident {
         });
         if self.findings.len() >= findings_max {
             self.further += 1;
-            return;
+            return false;
         }
         let key = |finding: &Finding| (finding.id.clone(), finding.begins_at());
         let at = self.findings.partition_point(|known| key(known) < key(&finding));
         self.findings.insert(at, finding);
+        true
     }
 }
 
@@ -134,19 +139,18 @@ impl Incidents {
     /// Takes a finding in, new or amended: it joins the incident that touches what it touches, or
     /// opens one; incidents that it joins to each other merge into the oldest.
     pub fn admit(&mut self, finding: Finding, now: Timestamp) -> Vec<Story> {
-        let mut told = self.make_room(now);
         let related = self.candidates(&finding);
         let Some(oldest) = related.first().copied() else {
+            let mut told = self.make_room(now);
             told.extend(self.open(finding, now));
             return told;
         };
+        let mut told = Vec::new();
         for younger in related.into_iter().skip(1) {
             told.extend(self.merge(younger, oldest, now));
         }
-        self.index(&finding, oldest);
-        let findings_max = self.rules.limits().incident_findings_max;
+        self.take(finding, oldest);
         if let Some(incident) = self.open.get_mut(&oldest) {
-            incident.take(finding, findings_max);
             incident.is_dirty = true;
             incident.news_at = now;
         }
@@ -169,21 +173,23 @@ impl Incidents {
     fn open(&mut self, finding: Finding, now: Timestamp) -> Option<Story> {
         let id = StoryId::new(now, seed(&finding));
         let predecessor = self.predecessor(&finding, now);
-        self.index(&finding, id);
         let incident = Incident {
             id,
             opened_at: now,
             predecessor,
-            findings: vec![finding],
+            findings: Vec::new(),
             further: 0,
+            entities: BTreeSet::new(),
+            events: Vec::new(),
             telling: 0,
             told_at: now,
             news_at: now,
             is_dirty: false,
         };
-        let story = narrate(&incident, State::Opened, 0, now, self.rules.limits());
         self.open.insert(id, incident);
-        story
+        self.take(finding, id);
+        let incident = self.open.get(&id)?;
+        narrate(incident, State::Opened, 0, now, self.rules.limits())
     }
 
     fn predecessor(&self, finding: &Finding, now: Timestamp) -> Option<StoryId> {
@@ -197,34 +203,44 @@ impl Incidents {
             .map(|resolved| resolved.id)
     }
 
-    fn index(&mut self, finding: &Finding, id: StoryId) {
-        for entity in &finding.touches {
-            self.by_entity.entry(entity.clone()).or_default().insert(id);
+    /// Hands a finding to an open incident, and indexes what it brings.
+    fn take(&mut self, finding: Finding, id: StoryId) {
+        // An incident without a finding is none, so the first one always has room.
+        let findings_max = self.rules.limits().incident_findings_max.max(1);
+        let Some(incident) = self.open.get_mut(&id) else { return };
+        let touches = finding.touches.clone();
+        let events: Vec<_> = finding.evidence.iter().map(|evidence| evidence.event).collect();
+        if !incident.take(finding, findings_max) {
+            return;
         }
-        for evidence in &finding.evidence {
-            self.by_event.entry(evidence.event).or_insert(id);
+        for entity in touches {
+            self.by_entity.entry(entity.clone()).or_default().insert(id);
+            incident.entities.insert(entity);
+        }
+        for event in events {
+            if let Entry::Vacant(vacant) = self.by_event.entry(event) {
+                vacant.insert(id);
+                incident.events.push(event);
+            }
         }
     }
 
     fn unindex(&mut self, incident: &Incident) {
-        for finding in &incident.findings {
-            for entity in &finding.touches {
-                if let Some(ids) = self.by_entity.get_mut(entity) {
-                    ids.remove(&incident.id);
-                    if ids.is_empty() {
-                        self.by_entity.remove(entity);
-                    }
-                }
+        for entity in &incident.entities {
+            self.leave(entity, incident.id);
+        }
+        for event in &incident.events {
+            self.by_event.remove(event);
+        }
+    }
+
+    fn leave(&mut self, entity: &Entity, id: StoryId) {
+        if let Some(ids) = self.by_entity.get_mut(entity) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.by_entity.remove(entity);
             }
         }
-        if incident.further > 0 {
-            // Findings beyond the limit left their traces in the index, and were not kept.
-            self.by_entity.retain(|_, ids| {
-                ids.remove(&incident.id);
-                !ids.is_empty()
-            });
-        }
-        self.by_event.retain(|_, id| *id != incident.id);
     }
 
     fn merge(&mut self, younger: StoryId, into: StoryId, now: Timestamp) -> Option<Story> {
@@ -233,12 +249,8 @@ impl Incidents {
         merged.telling += 1;
         let state = State::Merged { into };
         let story = narrate(&merged, state, merged.telling, now, self.rules.limits());
-        let findings_max = self.rules.limits().incident_findings_max;
         for finding in merged.findings {
-            self.index(&finding, into);
-            if let Some(incident) = self.open.get_mut(&into) {
-                incident.take(finding, findings_max);
-            }
+            self.take(finding, into);
         }
         if let Some(incident) = self.open.get_mut(&into) {
             incident.further += merged.further;
@@ -249,12 +261,24 @@ impl Incidents {
 
     /// Takes back a finding that a better one about the same thing replaces.
     pub fn retract(&mut self, id: &FindingId) {
-        for incident in self.open.values_mut() {
+        // A finding touches its subject.
+        let touching = self.by_entity.get(&id.subject).cloned().unwrap_or_default();
+        for story in touching {
+            let Some(incident) = self.open.get_mut(&story) else { continue };
             let others = incident.findings.iter().any(|finding| finding.id != *id);
             let known = incident.findings.iter().any(|finding| finding.id == *id);
-            if known && others {
-                incident.findings.retain(|finding| finding.id != *id);
-                incident.is_dirty = true;
+            if !known || !others {
+                continue;
+            }
+            incident.findings.retain(|finding| finding.id != *id);
+            incident.is_dirty = true;
+            // Its events stay the incident's: they were told in it.
+            let touches = incident.findings.iter().flat_map(|finding| &finding.touches);
+            let touches: BTreeSet<_> = touches.cloned().collect();
+            for entity in std::mem::replace(&mut incident.entities, touches.clone()) {
+                if !touches.contains(&entity) {
+                    self.leave(&entity, story);
+                }
             }
         }
     }

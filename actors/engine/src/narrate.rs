@@ -36,8 +36,8 @@ pub(crate) fn narrate(
     let event_ids: BTreeSet<EventId> =
         findings.iter().flat_map(|it| &it.evidence).map(|evidence| evidence.event).collect();
     let entities: BTreeSet<&Entity> = findings.iter().flat_map(|it| &it.touches).collect();
-    let traces: BTreeMap<_, _> =
-        findings.iter().map(|it| (it.id.trace, (it.lost, it.late))).collect();
+    let traces: BTreeSet<_> = findings.iter().map(|it| it.id.trace).collect();
+    let (lost, late) = gaps(findings);
     Some(Story {
         id: incident.id,
         telling,
@@ -56,13 +56,23 @@ pub(crate) fn narrate(
         recommendation: recommendation(root),
         ruled_out: ruled_out(root, &consequences),
         missing: root.missing.clone(),
-        lost: traces.values().map(|(lost, _)| lost).sum(),
-        late: traces.values().map(|(_, late)| late).sum(),
+        lost,
+        late,
         entities: entities.into_iter().cloned().collect(),
-        trace_ids: traces.into_keys().collect(),
+        trace_ids: traces.into_iter().collect(),
         event_ids: event_ids.into_iter().collect(),
         predecessor: incident.predecessor,
     })
+}
+
+/// Adds up what was lost and late: once for each life of a trace, as its latest finding knows it.
+fn gaps(findings: &[Finding]) -> (u64, u64) {
+    let mut lives: BTreeMap<_, (u64, u64)> = BTreeMap::new();
+    for finding in findings {
+        let life = lives.entry((finding.id.trace, finding.id.incarnation)).or_default();
+        *life = (life.0.max(finding.lost), life.1.max(finding.late));
+    }
+    lives.into_values().fold((0, 0), |sum, life| (sum.0 + life.0, sum.1 + life.1))
 }
 
 /// Chooses the finding the others follow from: decided before in doubt, unexplained before

@@ -65,6 +65,9 @@ impl Ring {
 
     /// Takes an event in at the engine's time `now`, which never goes back.
     pub fn observe(&mut self, event: Arc<Event>, now: Timestamp) -> Outcome {
+        while let Some(next) = self.next_step(now).filter(|next| *next < now) {
+            self.step(next);
+        }
         self.now = self.now.max(now);
         let outcome = self.shard.observe(event, self.now);
         self.hand_on();
@@ -75,10 +78,14 @@ impl Ring {
     pub fn advance(&mut self, now: Timestamp) {
         // Step by step, so that a story that grows quiet in between resolves then and not later.
         while let Some(next) = self.next_step(now) {
-            self.now = next;
-            self.shard.advance(next);
-            self.hand_on();
+            self.step(next);
         }
+    }
+
+    fn step(&mut self, next: Timestamp) {
+        self.now = next;
+        self.shard.advance(next);
+        self.hand_on();
     }
 
     fn next_step(&self, end: Timestamp) -> Option<Timestamp> {
@@ -93,7 +100,8 @@ impl Ring {
     /// Ends the input: every trace matures, and what waits to be told is told. Stories stay open:
     /// whether they would have resolved, the input does not say.
     pub fn finish(&mut self, window: Duration) {
-        let end = self.now.after(window + TICK);
+        // A trace looks twice a window whether it is mature.
+        let end = self.now.after(window + window / 2 + TICK);
         self.shard.advance(end);
         self.hand_on();
         let stories = self.incidents.finish(self.now);

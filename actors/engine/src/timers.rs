@@ -21,8 +21,18 @@ impl Timers {
         Self { bucket: bucket.max(Duration::from_nanos(1)), due: BTreeMap::new() }
     }
 
+    /// Returns when timers with buckets of this length tell a trace that asked for `at`.
+    #[must_use]
+    pub fn due(bucket: Duration, at: Timestamp) -> Timestamp {
+        if at == Timestamp::MAX {
+            return at;
+        }
+        let length = nanos(bucket);
+        end_of(at.as_nanos().div_euclid(length), length)
+    }
+
     fn bucket_nanos(&self) -> i64 {
-        i64::try_from(self.bucket.as_nanos()).unwrap_or(i64::MAX)
+        nanos(self.bucket)
     }
 
     /// Asks to be told of `trace` once `at` has passed. [`Timestamp::MAX`] is never.
@@ -38,7 +48,7 @@ impl Timers {
     pub fn pop(&mut self, now: Timestamp) -> Option<(Timestamp, Vec<TraceId>)> {
         let length = self.bucket_nanos();
         let first = self.due.first_entry()?;
-        let end = Timestamp::from_nanos(first.key().saturating_add(1).saturating_mul(length));
+        let end = end_of(*first.key(), length);
         (end <= now).then(|| (end, first.remove()))
     }
 
@@ -46,8 +56,16 @@ impl Timers {
     #[must_use]
     pub fn next(&self) -> Option<Timestamp> {
         let (bucket, _) = self.due.first_key_value()?;
-        Some(Timestamp::from_nanos(bucket.saturating_add(1).saturating_mul(self.bucket_nanos())))
+        Some(end_of(*bucket, self.bucket_nanos()))
     }
+}
+
+fn nanos(bucket: Duration) -> i64 {
+    i64::try_from(bucket.as_nanos()).unwrap_or(i64::MAX).max(1)
+}
+
+fn end_of(bucket: i64, length: i64) -> Timestamp {
+    Timestamp::from_nanos(bucket.saturating_add(1).saturating_mul(length))
 }
 
 #[cfg(test)]
@@ -65,5 +83,7 @@ mod tests {
         let due = timers.pop(Timestamp::from_millis(500));
         assert_eq!(due, Some((Timestamp::from_millis(150), vec![trace])));
         assert_eq!(timers.pop(Timestamp::MAX), None);
+        let due = Timers::due(Duration::from_millis(50), Timestamp::from_millis(120));
+        assert_eq!(due, Timestamp::from_millis(150), "a trace that counts for itself agrees");
     }
 }

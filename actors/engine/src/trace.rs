@@ -7,7 +7,7 @@ use tapio_model::{
     Event, EventId, Finding, FindingId, Incarnation, Level, Outcome, ShedReason, Timestamp, TraceId,
 };
 
-use crate::{Rules, View, weigh};
+use crate::{Limits, Rules, View, weigh};
 
 /// A finding, new or amended, with the events it cites for the first time.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,8 +35,8 @@ pub struct Effects {
 
 /// The state of one trace: its events inside the window, and what it found in them.
 ///
-/// `observe` takes an event in and never thinks; `tick` thinks. So a pattern that panics leaves a
-/// trace whole, and a restart from [`Trace::snapshot`] loses nothing.
+/// `observe` takes an event in and never thinks; `tick` thinks, on a borrowed view. So a pattern that
+/// panics leaves the trace whole, and whoever restarts it goes on with the same state.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trace {
     id: TraceId,
@@ -61,7 +61,7 @@ const WALK_EVENTS_MAX: usize = 48;
 #[derive(Debug, Clone, PartialEq, Default)]
 struct Memory {
     findings: Vec<Finding>,
-    /// Cited events, sorted.
+    /// Events held that a finding has cited, sorted.
     cited: Vec<EventId>,
     /// Ids of events that left the window, oldest first.
     past: VecDeque<EventId>,
@@ -217,13 +217,14 @@ impl Trace {
     /// Thinks, if it is time: asks the patterns, lets old events go, closes when mature.
     ///
     /// # Panics
-    /// If a pattern panics. The trace is then as it was before the call.
+    /// If a pattern panics. The trace then holds every event that is not told of.
     pub fn tick(&mut self, now: Timestamp, rules: &Rules) -> Effects {
         let mut effects = Effects::default();
         if now < self.deadline {
             return effects;
         }
-        // Patterns run first and on a borrowed view: a panic changes nothing.
+        self.release(now, rules.limits());
+        // Patterns run on a borrowed view before anything open goes: a panic costs no event.
         let findings = self.think(now, rules);
         self.dirty = false;
         self.urgent = false;
@@ -238,7 +239,7 @@ impl Trace {
             self.deadline = Timestamp::MAX;
             return effects;
         }
-        effects.expired += self.slide(now, rules);
+        effects.expired += self.slide(now, limits);
         self.deadline = next_step(self.opened_at, now, limits.window / 2);
         effects
     }
@@ -294,47 +295,61 @@ impl Trace {
         memory.findings.extend(findings);
     }
 
-    /// Lets events go that are older than the window and not cited, and findings that are quiet.
-    fn slide(&mut self, now: Timestamp, rules: &Rules) -> u64 {
-        let limits = rules.limits();
-        if let Some(memory) = &mut self.memory {
-            let quiet = now.before(limits.quiet);
-            memory.findings.retain(|finding| finding.ends_at() >= quiet);
-            memory.newest =
-                memory.newest.max(self.events.last().map_or(Timestamp::MIN, |event| event.time));
+    /// Lets quiet findings go, and the events that only they hold: their incident may have resolved,
+    /// and its events are not to be told again in another one.
+    fn release(&mut self, now: Timestamp, limits: &Limits) {
+        let Some(memory) = &mut self.memory else { return };
+        let quiet = now.before(limits.quiet);
+        let over: Vec<_> =
+            memory.findings.extract_if(.., |finding| finding.ends_at() < quiet).collect();
+        if over.is_empty() {
+            return;
         }
+        let (over, held) = (events_of(&over), events_of(&memory.findings));
+        self.keep(limits, |event| {
+            over.binary_search(&event.id).is_err() || held.binary_search(&event.id).is_ok()
+        });
+    }
+
+    /// Lets events go that are older than the window and that no finding holds.
+    fn slide(&mut self, now: Timestamp, limits: &Limits) -> u64 {
         let begin = now.before(limits.window);
         if self.events.first().is_none_or(|oldest| oldest.time >= begin) {
             return 0;
         }
+        let held = self.memory.as_ref().map(|memory| events_of(&memory.findings));
+        let held = held.unwrap_or_default();
+        self.keep(limits, |event| event.time >= begin || held.binary_search(&event.id).is_ok())
+    }
+
+    /// Lets go what does not stay. Returns how many of those events no finding has cited.
+    fn keep(&mut self, limits: &Limits, stays: impl Fn(&Event) -> bool) -> u64 {
+        let newest = self.newest();
         let memory = self.memory.get_or_insert_default();
-        memory.newest =
-            self.events.last().map_or(memory.newest, |last| last.time.max(memory.newest));
-        let mut expired = 0;
+        memory.newest = newest;
+        let mut gone: Vec<EventId> = Vec::new();
         let (mut signs, mut bytes) = (0, 0);
         self.events.retain(|event| {
-            let cited = memory.cited.binary_search(&event.id).is_ok();
-            let held = cited
-                && memory.findings.iter().any(|finding| {
-                    finding.evidence.iter().any(|evidence| evidence.event == event.id)
-                });
-            if event.time >= begin || held {
+            if stays(event) {
                 signs |= if event.is_sign() { event.kind.bit() } else { 0 };
                 bytes += event.bytes();
                 return true;
             }
-            expired += u64::from(!cited);
-            memory.past.push_back(event.id);
+            gone.push(event.id);
             false
         });
+        self.signs = signs;
+        self.bytes = bytes;
+        memory.past.extend(&gone);
         while memory.past.len() > limits.trace_past_ids_max
             && let Some(forgotten) = memory.past.pop_front()
         {
             memory.ids.remove(&forgotten);
         }
-        self.signs = signs;
-        self.bytes = bytes;
-        expired
+        gone.sort_unstable();
+        let cited = memory.cited.len();
+        memory.cited.retain(|event| gone.binary_search(event).is_err());
+        (gone.len() - (cited - memory.cited.len())) as u64
     }
 
     /// Puts the next `tick` off after a panic: `backoff`, doubled with every failure.
@@ -342,6 +357,14 @@ impl Trace {
         let doublings = failures.saturating_sub(1).min(16);
         self.deadline = now.after(backoff.saturating_mul(1 << doublings));
     }
+}
+
+/// Returns the events that findings rest on, sorted.
+fn events_of(findings: &[Finding]) -> Vec<EventId> {
+    let evidence = findings.iter().flat_map(|finding| &finding.evidence);
+    let mut events: Vec<_> = evidence.map(|evidence| evidence.event).collect();
+    events.sort_unstable();
+    events
 }
 
 /// Says whether telling `new` after `old` would tell nothing: the size of the trace alone is no news.

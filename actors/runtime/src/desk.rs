@@ -13,8 +13,10 @@ use crate::shard::{Bell, ShardActor};
 pub(crate) enum Report {
     /// An event that was booked as open turned out otherwise.
     Rebook(Outcome),
-    /// The trace has taken its events in, or has thought.
-    Done { trace: TraceId, effects: Option<Effects> },
+    /// The trace has thought. If it has closed, the actor says nothing more.
+    Thought { trace: TraceId, effects: Effects },
+    /// The trace has taken its events in, and thought as often as was due.
+    Done { trace: TraceId, has_thought: bool },
     /// The actor is unwinding from a panic.
     Died { trace: TraceId },
 }
@@ -23,7 +25,7 @@ pub(crate) enum Report {
 ///
 /// A report must never be refused, as a message to a full mailbox would be: so it lies on the desk,
 /// and the bell is a message that may be refused, because the shard clears its desk on every other
-/// message too. Bounded by the number of woken actors.
+/// message too. Bounded by what the woken actors hold: a report an event, and a thought a step.
 #[derive(Debug, Clone)]
 pub(crate) struct Desk {
     reports: Rc<RefCell<Vec<Report>>>,

@@ -72,15 +72,19 @@ impl Actor for IncidentActor {
     type Context = Context<Self>;
 }
 
-/// What a shard found.
+/// What a shard found, and the shard's time: the incidents' own may not have come that far yet.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Admit(pub(crate) Vec<Output>);
+pub(crate) struct Admit {
+    pub(crate) now: Timestamp,
+    pub(crate) outputs: Vec<Output>,
+}
 
 impl Handler<Admit> for IncidentActor {
     type Result = ();
 
-    fn handle(&mut self, Admit(outputs): Admit, ctx: &mut Self::Context) {
+    fn handle(&mut self, Admit { now, outputs }: Admit, ctx: &mut Self::Context) {
+        self.now = self.now.max(now);
         let mut tellings = Vec::new();
         for output in outputs {
             self.admit(output, &mut tellings);

@@ -66,6 +66,8 @@ pub(crate) struct Registry {
     desk: Desk,
     now: Timestamp,
     stats: ShardStats,
+    /// Actors that were woken and have not reported yet.
+    woken: usize,
     outputs: Vec<Output>,
 }
 
@@ -77,6 +79,7 @@ impl Registry {
             desk,
             now: Timestamp::MIN,
             stats: ShardStats::default(),
+            woken: 0,
             outputs: Vec::new(),
         }
     }
@@ -99,31 +102,36 @@ impl Registry {
         std::mem::take(&mut self.outputs)
     }
 
-    pub(crate) fn put_back(&mut self, outputs: Vec<Output>) {
-        let newer = std::mem::replace(&mut self.outputs, outputs);
-        self.outputs.extend(newer);
-    }
-
     pub(crate) fn waiting_outputs(&self) -> usize {
         self.outputs.len()
     }
 
+    pub(crate) const fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Says whether every trace has thought what was due.
+    pub(crate) const fn is_quiet(&self) -> bool {
+        self.woken == 0
+    }
+
     /// Takes an event in: into the inbox of its trace, or into another account.
     pub(crate) fn deliver(&mut self, event: Arc<Event>) {
-        let outcome = self.place(event);
+        let outcome = self.place(event, self.now);
         self.directory.ledger.receive(outcome);
     }
 
-    fn place(&mut self, event: Arc<Event>) -> Outcome {
+    /// `at` is when the event came in: earlier than now if it waited for a trace that closed.
+    fn place(&mut self, event: Arc<Event>, at: Timestamp) -> Outcome {
         let (id, limits) = (event.trace.trace_id, self.rules.limits());
         match self.directory.admit(&event, self.now, limits) {
             Admission::Refused(outcome) => return outcome,
             Admission::Live => {}
             Admission::Open(incarnation) => {
                 let cell = Cell {
-                    trace: Trace::open(id, incarnation, self.now),
+                    trace: Trace::open(id, incarnation, at),
                     inbox: VecDeque::new(),
-                    tick_at: None,
+                    now: self.now,
                 };
                 let slot = Slot {
                     cell: Rc::new(RefCell::new(cell)),
@@ -140,7 +148,7 @@ impl Registry {
         if cell.inbox.len() >= limits.mailbox_events_max {
             return Outcome::Shed(ShedReason::Mailbox);
         }
-        cell.inbox.push_back((event, self.now));
+        cell.inbox.push_back((event, at));
         drop(cell);
         self.wake(id);
         Outcome::Open
@@ -149,6 +157,8 @@ impl Registry {
     /// Wakes the trace's actor, making it first if the trace has none.
     fn wake(&mut self, id: TraceId) {
         let Some(slot) = self.directory.live.get_mut(&id) else { return };
+        // An actor that is on its way sees it too.
+        slot.cell.borrow_mut().now = self.now;
         if slot.is_woken || self.now < slot.retry_at {
             return;
         }
@@ -157,8 +167,14 @@ impl Registry {
             TraceActor::new(id, cell, Arc::clone(&self.rules), self.desk.clone()).start()
         });
         match addr.try_send(Wake) {
-            Ok(()) => slot.is_woken = true,
-            Err(SendError::Full(_)) => self.stats.wakes_refused += 1,
+            Ok(()) => {
+                slot.is_woken = true;
+                self.woken += 1;
+            }
+            Err(SendError::Full(_)) => {
+                self.stats.wakes_refused += 1;
+                self.directory.timers.set(self.now, id);
+            }
             // Died without a report, which only a panic outside a handler can do.
             Err(SendError::Closed(_)) => self.restart(id),
         }
@@ -169,13 +185,14 @@ impl Registry {
         self.now = self.now.max(now);
         while let Some((at, traces)) = self.directory.timers.pop(self.now) {
             for id in traces {
-                let Some(slot) = self.directory.live.get_mut(&id) else { continue };
-                let mut cell = slot.cell.borrow_mut();
-                if cell.trace.deadline() <= at {
-                    cell.tick_at = Some(at);
-                }
+                let Some(slot) = self.directory.live.get(&id) else { continue };
+                let cell = slot.cell.borrow();
+                // A later deadline has an alarm of its own.
+                let is_due = cell.trace.deadline() <= at || !cell.inbox.is_empty();
                 drop(cell);
-                self.wake(id);
+                if is_due {
+                    self.wake(id);
+                }
             }
         }
     }
@@ -185,30 +202,31 @@ impl Registry {
         for report in self.desk.clear() {
             match report {
                 Report::Rebook(outcome) => self.directory.ledger.rebook(Outcome::Open, outcome, 1),
-                Report::Done { trace, effects } => self.done(trace, effects),
-                Report::Died { trace } => self.restart(trace),
+                Report::Thought { trace, effects } => self.settle(trace, effects),
+                Report::Done { trace, has_thought } => self.done(trace, has_thought),
+                Report::Died { trace } => {
+                    self.end_wake();
+                    self.restart(trace);
+                }
             }
         }
     }
 
-    fn done(&mut self, id: TraceId, effects: Option<Effects>) {
+    /// Each wake ends in one report: done, closed or died.
+    fn end_wake(&mut self) {
+        debug_assert!(self.woken > 0, "a report without a wake");
+        self.woken = self.woken.saturating_sub(1);
+    }
+
+    fn done(&mut self, id: TraceId, has_thought: bool) {
+        self.end_wake();
         let Some(slot) = self.directory.live.get_mut(&id) else { return };
         slot.is_woken = false;
-        let cell = slot.cell.borrow();
-        let (deadline, is_waiting) = (cell.trace.deadline(), !cell.inbox.is_empty());
-        let has_thought = effects.is_some();
-        drop(cell);
+        let deadline = slot.cell.borrow().trace.deadline();
         self.directory.timers.set(deadline, id);
         if has_thought {
-            slot.failures = 0;
             // Nothing to do until the next tick: the state stays, the actor goes.
             slot.addr = None;
-        }
-        if let Some(effects) = effects {
-            self.settle(id, effects);
-        }
-        if is_waiting {
-            self.wake(id);
         }
     }
 
@@ -219,19 +237,23 @@ impl Registry {
         self.outputs.extend(found.into_iter().map(|found| Output::Found(Box::new(found))));
         self.outputs.extend(retracted.into_iter().map(Output::Retracted));
         if closed {
-            self.close(id, Ending::Closed);
+            self.end_wake();
+            self.close(id);
+        } else if let Some(slot) = self.directory.live.get_mut(&id) {
+            slot.failures = 0;
         }
     }
 
-    fn close(&mut self, id: TraceId, ending: Ending) {
+    fn close(&mut self, id: TraceId) {
         let Some(slot) = self.directory.live.get(&id) else { return };
         let mut cell = slot.cell.borrow_mut();
-        let (grave, waiting) = (Grave::of(&cell.trace, ending), std::mem::take(&mut cell.inbox));
+        let (grave, waiting) =
+            (Grave::of(&cell.trace, Ending::Closed), std::mem::take(&mut cell.inbox));
         drop(cell);
         self.directory.bury(grave, self.now, self.rules.limits());
         // What arrived while the trace closed finds its place anew: booked once, as before.
-        for (event, _) in waiting {
-            let outcome = self.place(event);
+        for (event, at) in waiting {
+            let outcome = self.place(event, at);
             self.directory.ledger.rebook(Outcome::Open, outcome, 1);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, thread};
 
-use actix::{Actor, Addr, Arbiter, System};
+use actix::{Actor, Addr, Arbiter, Handler, Message, System};
 use tapio_bus::{Bus, Start, SubscribeError};
 use tapio_engine::{Rules, Told};
 use tapio_model::{ShardId, Timestamp};
@@ -14,7 +14,7 @@ use crate::{
     incident::{Finish, IncidentActor, Pass},
     registry::ShardStats,
     related::OpenIncidents,
-    shard::{Advance, Bell, GetStats, ShardActor},
+    shard::{Advance, GetStats, Settle, ShardActor},
 };
 
 /// Mailbox of a shard actor: a batch, a tick, a bell and a question at once, and some air.
@@ -31,7 +31,9 @@ pub struct SystemParts {
     pub shards: ShardCount,
     /// Threads to spread the shards over; at least one.
     pub arbiters: usize,
-    /// Patterns and limits, the limits of a whole node.
+    /// Patterns and limits, the limits of one shard: see [`Limits::for_shard`].
+    ///
+    /// [`Limits::for_shard`]: tapio_engine::Limits::for_shard
     pub rules: Arc<Rules>,
     /// Where time comes from.
     pub time: TimeSource,
@@ -53,14 +55,22 @@ pub enum StartError {
     Gone,
 }
 
-#[derive(Debug, Clone)]
+/// The addresses of running actors. Whoever drops them, even unread, stops the actors.
+#[derive(Debug)]
 struct Actors {
     shards: BTreeMap<ShardId, Addr<ShardActor>>,
     incidents: Addr<IncidentActor>,
     system: System,
 }
 
-/// The running actors. Dropping it stops them.
+impl Drop for Actors {
+    fn drop(&mut self) {
+        self.system.stop();
+    }
+}
+
+/// The running actors. Dropping it stops them, and waits until their threads have ended; what was
+/// not told by then is not told.
 #[derive(Debug)]
 pub struct ActorSystem {
     actors: Actors,
@@ -81,12 +91,24 @@ impl ActorSystem {
         let for_thread = Arc::clone(&index);
         let thread = thread::Builder::new().name("actors".into()).spawn(move || {
             let system = System::new();
-            if system.block_on(run(parts, for_thread, ready, done)) {
+            let mut arbiters = Vec::new();
+            if system.block_on(run(parts, for_thread, (ready, done), &mut arbiters)) {
                 // An exit code other than zero is impossible: nobody stops with one.
                 drop(system.run());
             }
+            for arbiter in arbiters {
+                arbiter.stop();
+                drop(arbiter.join());
+            }
         })?;
-        let actors = started.await.map_err(|_ended| StartError::Gone)??;
+        let actors = match started.await {
+            Ok(Ok(actors)) => actors,
+            Ok(Err(refused)) => {
+                drop(thread.join());
+                return Err(refused.into());
+            }
+            Err(_ended) => return Err(StartError::Gone),
+        };
         Ok(Self { actors, index, fed: Some(fed), thread: Some(thread) })
     }
 
@@ -107,21 +129,39 @@ impl ActorSystem {
         sum
     }
 
-    /// Lets time pass for every shard and for the incidents, and waits until they have thought.
+    /// Lets time pass for every shard and for the incidents, and waits until every trace has
+    /// thought what was due by `now` and the stories that follow are told. It waits for a listener
+    /// that is slow.
     ///
     /// For recordings, whose time has no clock.
     pub async fn advance(&self, now: Timestamp) {
         for shard in self.actors.shards.values() {
             shard.send(Advance(now)).await.unwrap_or_default();
         }
-        // A trace thinks in its own actor, and its report comes back over the desk: one round
-        // through every shard's mailbox behind the woken actors, and one more for their reports.
-        for _ in 0..2 {
-            for shard in self.actors.shards.values() {
-                shard.send(Bell).await.unwrap_or_default();
-            }
+        self.settle().await;
+        self.tell(|| Pass(now)).await;
+    }
+
+    /// Sends the incidents a message and waits until what follows from it is told. The telling runs
+    /// behind the answer, so the same message is sent again, which finds nothing new and waits.
+    async fn tell<M>(&self, message: impl Fn() -> M)
+    where
+        M: Message<Result = ()> + Send + 'static,
+        IncidentActor: Handler<M>,
+    {
+        let incidents = &self.actors.incidents;
+        incidents.send(message()).await.unwrap_or_default();
+        incidents.send(message()).await.unwrap_or_default();
+    }
+
+    /// Waits until all shards have thought what is due. Then what they found is in the mailbox of
+    /// the incidents, ahead of whatever is sent there next.
+    async fn settle(&self) {
+        for shard in self.actors.shards.values() {
+            let (settled, waiting) = oneshot::channel();
+            shard.send(Settle(settled)).await.unwrap_or_default();
+            waiting.await.unwrap_or_default();
         }
-        self.actors.incidents.send(Pass(now)).await.unwrap_or_default();
     }
 
     /// Waits until the bus is closed and everything in it was delivered.
@@ -131,12 +171,12 @@ impl ActorSystem {
         }
     }
 
-    /// Tells amendments that wait for their time, then stops.
+    /// Waits until all traces have thought what is due, tells everything that was found and every
+    /// amendment that waits for its time, then stops. It waits for a listener that is slow.
     pub async fn finish(mut self) -> ShardStats {
+        self.settle().await;
         let stats = self.stats().await;
-        self.actors.incidents.send(Finish).await.unwrap_or_default();
-        // The telling itself runs behind the answer: the next message waits for it.
-        self.actors.incidents.send(Finish).await.unwrap_or_default();
+        self.tell(|| Finish).await;
         self.stop();
         stats
     }
@@ -157,14 +197,15 @@ impl Drop for ActorSystem {
 
 type Ready = oneshot::Sender<Result<Actors, SubscribeError>>;
 
-/// Starts everything; says whether there is something to run.
+/// Starts everything; says whether there is something to run. The arbiters are the caller's to
+/// stop and to wait for, also if not everything could be started.
 async fn run(
     parts: SystemParts,
     index: Arc<OpenIncidents>,
-    ready: Ready,
-    done: oneshot::Sender<()>,
+    (ready, done): (Ready, oneshot::Sender<()>),
+    arbiters: &mut Vec<Arbiter>,
 ) -> bool {
-    match start(parts, index).await {
+    match start(parts, index, arbiters).await {
         Ok((actors, feeds)) => {
             drop(actix::spawn(async move {
                 for feed in feeds {
@@ -184,6 +225,7 @@ async fn run(
 async fn start(
     parts: SystemParts,
     index: Arc<OpenIncidents>,
+    started: &mut Vec<Arbiter>,
 ) -> Result<(Actors, Vec<oneshot::Receiver<()>>), SubscribeError> {
     let SystemParts { bus, shards, arbiters, rules, time, told } = parts;
     let incidents = {
@@ -197,7 +239,9 @@ async fn start(
     let mut feeds = Vec::new();
     let arbiters = arbiters.clamp(1, usize::from(shards.get()));
     for arbiter in 0..arbiters {
-        let handle = Arbiter::new().handle();
+        let thread = Arbiter::new();
+        let handle = thread.handle();
+        started.push(thread);
         let pinned: Vec<_> =
             shards.shards().filter(|shard| shard.index() % arbiters == arbiter).collect();
         let mut of_arbiter = BTreeMap::new();

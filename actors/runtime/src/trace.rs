@@ -3,7 +3,7 @@
 use std::{cell::RefCell, collections::VecDeque, rc::Rc, sync::Arc};
 
 use actix::{Actor, Context, Handler, Message};
-use tapio_engine::{Rules, Trace};
+use tapio_engine::{Directory, Rules, Timers, Trace};
 use tapio_model::{Event, Outcome, Timestamp, TraceId};
 
 use crate::desk::{Desk, Report};
@@ -16,8 +16,8 @@ use crate::desk::{Desk, Report};
 pub(crate) struct Cell {
     pub(crate) trace: Trace,
     pub(crate) inbox: VecDeque<(Arc<Event>, Timestamp)>,
-    /// The time of a tick that is due.
-    pub(crate) tick_at: Option<Timestamp>,
+    /// The shard's time: what is due by then is thought.
+    pub(crate) now: Timestamp,
 }
 
 /// The actor of one trace. Stops when its shard drops the address.
@@ -33,6 +33,45 @@ pub(crate) struct TraceActor {
 impl TraceActor {
     pub(crate) fn new(id: TraceId, cell: Rc<RefCell<Cell>>, rules: Arc<Rules>, desk: Desk) -> Self {
         Self { id, cell, rules, desk, is_busy: false }
+    }
+
+    /// Takes in what waits and thinks what is due, in order of time, as a shard without actors
+    /// does: an event that came after a tick was due is not seen by that tick. Says whether the
+    /// trace has thought; `None` if it has closed.
+    fn catch_up(&self) -> Option<bool> {
+        let mut cell = self.cell.borrow_mut();
+        let Cell { trace, inbox, now } = &mut *cell;
+        let mut has_thought = false;
+        while let Some((event, at)) = inbox.front() {
+            has_thought |= self.think(trace, *at)?;
+            // An event leaves the inbox once it is in the trace: one that panics stays, and is known.
+            let outcome = trace.observe(Arc::clone(event), *at, &self.rules);
+            inbox.pop_front();
+            if outcome != Outcome::Open {
+                self.desk.leave(Report::Rebook(outcome));
+            }
+        }
+        has_thought |= self.think(trace, *now)?;
+        Some(has_thought)
+    }
+
+    /// Reports each thought at once, so that a panic in the next one does not take it along.
+    fn think(&self, trace: &mut Trace, until: Timestamp) -> Option<bool> {
+        let mut has_thought = false;
+        while trace.deadline() != Timestamp::MAX {
+            let at = Timers::due(Directory::<()>::TIMER_BUCKET, trace.deadline());
+            if at > until {
+                break;
+            }
+            let effects = trace.tick(at, &self.rules);
+            let is_over = effects.closed;
+            self.desk.leave(Report::Thought { trace: self.id, effects });
+            if is_over {
+                return None;
+            }
+            has_thought = true;
+        }
+        Some(has_thought)
     }
 }
 
@@ -59,20 +98,9 @@ impl Handler<Wake> for TraceActor {
 
     fn handle(&mut self, _: Wake, _: &mut Self::Context) {
         self.is_busy = true;
-        let mut cell = self.cell.borrow_mut();
-        let Cell { trace, inbox, tick_at } = &mut *cell;
-        // An event leaves the inbox once it is in the trace: one that panics stays, and is known.
-        while let Some((event, now)) = inbox.front() {
-            let outcome = trace.observe(Arc::clone(event), *now, &self.rules);
-            inbox.pop_front();
-            if outcome != Outcome::Open {
-                self.desk.leave(Report::Rebook(outcome));
-            }
+        if let Some(has_thought) = self.catch_up() {
+            self.desk.leave(Report::Done { trace: self.id, has_thought });
         }
-        let effects = tick_at.map(|now| trace.tick(now, &self.rules));
-        *tick_at = None;
-        drop(cell);
-        self.desk.leave(Report::Done { trace: self.id, effects });
         self.is_busy = false;
     }
 }

@@ -41,10 +41,10 @@ pub(crate) struct Common {
           value_parser = NonEmptyStringValueParser::new())]
     no_color: Option<String>,
     /// What is logged to standard error: a level, or directives such as `info,tapio_node=debug`.
-    #[arg(long, env = "LOG_LEVEL", global = true, default_value = "warn")]
+    #[arg(long, env = "LOG_LEVEL", hide_env_values = true, global = true, default_value = "warn")]
     log_level: String,
     /// Log lines as JSON objects.
-    #[arg(long, env = "TAPIO_LOG_JSON", global = true)]
+    #[arg(long, env = "TAPIO_LOG_JSON", hide_env_values = true, global = true)]
     log_json: bool,
     #[command(flatten)]
     paths: paths::PathArgs,
@@ -79,7 +79,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     let Cli { command, common } = cli;
     let out = Out::new(common.output, common.color, common.no_color.is_some());
     let format = if common.log_json { LogFormat::Json } else { LogFormat::Text };
-    init_log(&common.log_level, format, out.is_colored);
+    init_log(&common.log_level, format);
     match command {
         Command::Demo(args) => demo::run(&args, &common.paths, out),
         Command::Up(args) => up::run(*args, &common.paths, out),

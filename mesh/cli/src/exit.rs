@@ -16,6 +16,13 @@ pub(crate) struct Usage(pub(crate) String);
 #[error("{0}")]
 pub(crate) struct Unreachable(pub(crate) String);
 
+/// Prints what clap has to say: help, or what is wrong with the arguments.
+pub(crate) fn refused(refusal: &clap::Error) -> ExitCode {
+    // Whoever closed the stream does not want to read it.
+    refusal.print().unwrap_or_default();
+    if refusal.use_stderr() { ExitCode::from(64) } else { ExitCode::SUCCESS }
+}
+
 /// Turns what a command returned into an exit code, and prints the chain of an error once.
 pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };

@@ -10,6 +10,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    let cli = cmd::Cli::parse();
-    exit::code(cmd::run(cli))
+    match cmd::Cli::try_parse() {
+        Ok(cli) => exit::code(cmd::run(cli)),
+        Err(refusal) => exit::refused(&refusal),
+    }
 }

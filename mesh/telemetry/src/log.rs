@@ -16,12 +16,9 @@ pub enum LogFormat {
 ///
 /// `filter` is a level or a `tracing` directive such as `info,tapio_collect_host=debug`; what
 /// cannot be read falls back to `warn`.
-pub fn init_log(filter: &str, format: LogFormat, color: bool) {
+pub fn init_log(filter: &str, format: LogFormat) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("warn"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(color);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // An error means that a subscriber is set already, as in a test: that one stays.
     drop(match format {
         LogFormat::Text => builder.try_init(),

@@ -1,5 +1,6 @@
 //! What the engine promises, shown on toy events and toy patterns.
 
 mod incidents;
+mod regressions;
 mod shard;
 mod support;

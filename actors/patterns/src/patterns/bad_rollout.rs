@@ -23,7 +23,7 @@ use crate::{
 
 const SPEC: Spec = Spec {
     slug: "bad_rollout",
-    title: "bad rollout",
+    title: "Bad rollout",
     wakes_on: &[Kind::RolloutStarted],
     leads_to: &["cannot_start", "readiness_lost", "connection_failed", "cascading_dependency"],
 };

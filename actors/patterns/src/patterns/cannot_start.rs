@@ -23,7 +23,7 @@ use crate::{
 
 const SPEC: Spec = Spec {
     slug: "cannot_start",
-    title: "container cannot start",
+    title: "Container cannot start",
     wakes_on: &[Kind::ContainerTerminated, Kind::ContainerWaiting, Kind::ContainerCreateFailed],
     leads_to: &["readiness_lost", "connection_failed", "cascading_dependency"],
 };

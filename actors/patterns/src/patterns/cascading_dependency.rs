@@ -20,7 +20,7 @@ use crate::last_words::{is_connection_error, quote};
 
 const SPEC: Spec = Spec {
     slug: "cascading_dependency",
-    title: "cascading dependency failure",
+    title: "Cascading dependency failure",
     wakes_on: &[Kind::Span],
     leads_to: &["readiness_lost"],
 };

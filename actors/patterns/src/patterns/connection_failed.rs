@@ -19,7 +19,7 @@ use crate::witness::{count, quoted, times};
 
 const SPEC: Spec = Spec {
     slug: "connection_failed",
-    title: "connection failed",
+    title: "Connection refused, dropped or not resolved",
     wakes_on: &[Kind::ConnectRefused, Kind::ConnectTimeout, Kind::SynRetransmit, Kind::DnsFailure],
     leads_to: &["cascading_dependency", "readiness_lost"],
 };
@@ -49,7 +49,7 @@ impl Pattern for Detector {
         let mut edges: BTreeMap<Entity, Vec<&Event>> = BTreeMap::new();
         let woken = |event: &&Event| SPEC.wakes_on.contains(&event.kind);
         for event in view.events().filter(|event| woken(event) || event.kind == Kind::TcpReset) {
-            if let Some(subject) = subject(event).filter(|_| !is_search_guess(event)) {
+            if let Some(subject) = subject(event).filter(|_| !is_search_guess(view, event)) {
                 edges.entry(subject).or_default().push(event);
             }
         }
@@ -59,11 +59,15 @@ impl Pattern for Detector {
 
 fn draft(view: &View<'_>, subject: Entity, events: &[&Event]) -> Option<Draft> {
     let of = |kind| events.iter().copied().filter(move |event| event.kind == kind);
-    let refused: Vec<_> = of(Kind::ConnectRefused).collect();
+    let shown = |kind| {
+        let events: Vec<_> = of(kind).collect();
+        if is_shown(&events) { events } else { Vec::new() }
+    };
+    let refused = shown(Kind::ConnectRefused);
     let is_silent =
         |event: &&Event| matches!(event.kind, Kind::ConnectTimeout | Kind::SynRetransmit);
     let silent: Vec<_> = events.iter().copied().filter(is_silent).collect();
-    let unnamed: Vec<_> = of(Kind::DnsFailure).collect();
+    let unnamed = shown(Kind::DnsFailure);
     let again: i64 = of(Kind::SynRetransmit).map(count).sum();
     // An RST proves that packets pass, whatever else timed out.
     if let Some(first) = refused.first() {
@@ -74,11 +78,18 @@ fn draft(view: &View<'_>, subject: Entity, events: &[&Event]) -> Option<Draft> {
         return Some(told_unnamed(begin(subject, first, &unnamed, "did not resolve"), first));
     }
     let gave_up = silent.iter().any(|event| event.kind == Kind::ConnectTimeout);
-    if !(gave_up || again >= SYN_RETRANSMITS_MIN) {
+    if !(gave_up || again >= SYN_RETRANSMITS_MIN) || !is_shown(&silent) {
         return None;
     }
     let reset = of(Kind::TcpReset).next();
     told_silent(view, subject, &silent, reset)
+}
+
+/// Says whether there is more than one line of an application: one may quote somebody else, or be
+/// of an attempt that the next one made good.
+fn is_shown(events: &[&Event]) -> bool {
+    let lines: i64 = events.iter().map(|event| count(event)).sum();
+    lines > 1 || events.iter().any(|event| event.source != Source::App)
 }
 
 /// Begins a draft in the words all its kinds share.
@@ -256,14 +267,32 @@ fn peer_service(event: &Event) -> Option<Entity> {
     Some(Entity::Service { namespace: namespace.unwrap_or_default(), name: name.into() })
 }
 
-/// Says whether the name is a resolver's walk through its search list, which fails every day:
-/// `api.example.com.shop.svc.cluster.local`. Applications report the last answer only.
-fn is_search_guess(event: &Event) -> bool {
-    let name = event.attributes.text(keys::DNS_NAME).unwrap_or_default().trim_end_matches('.');
-    event.source == Source::Network
-        && event.attributes.text(keys::DNS_RCODE) == Some("nxdomain")
-        && name.ends_with(".cluster.local")
-        && name.split('.').position(|label| label == "svc") != Some(2)
+/// Says whether the name is a step of a resolver's walk through its search list, which fails every
+/// day: `api.example.com.shop.svc.cluster.local`. Applications report the last answer only.
+fn is_search_guess(view: &View<'_>, event: &Event) -> bool {
+    let Some(name) = unknown_cluster_name(event) else { return false };
+    let labels: Vec<_> = name.split('.').collect();
+    let [host, scope, "svc"] = labels.as_slice() else { return true };
+    // `example.com.svc` and `db.shop.svc` look alike: the walk's other steps tell them apart, and
+    // a walk in vain ends with the bare name.
+    let (two, one, whole) = (format!("{host}.{scope}."), format!("{host}.svc"), format!("{name}."));
+    view.of(Kind::DnsFailure)
+        .filter(|other| other.place.is_same_pod(&event.place) || other.place == event.place)
+        .filter_map(unknown_cluster_name)
+        .any(|other| other == one || (other.starts_with(&two) && !is_or_begins(other, &whole)))
+}
+
+/// Returns the name without the cluster's domain, if the wire says that there is none such.
+fn unknown_cluster_name(event: &Event) -> Option<&str> {
+    let name = event.attributes.text(keys::DNS_NAME)?.trim_end_matches('.');
+    let is_unknown = event.source == Source::Network
+        && event.attributes.text(keys::DNS_RCODE) == Some("nxdomain");
+    name.strip_suffix(".cluster.local").filter(|_| is_unknown)
+}
+
+/// Says whether `name` is `whole` without its last point, or goes on after it.
+fn is_or_begins(name: &str, whole: &str) -> bool {
+    name.starts_with(whole) || whole.strip_suffix('.') == Some(name)
 }
 
 fn attempt(event: &Event) -> String {
@@ -330,7 +359,8 @@ mod tests {
 
     #[test]
     fn without_the_kernels_word_silence_may_be_slowness() {
-        let draft = one("0s svc:cart ConnectTimeout src=app peer=db msg=timeout").unwrap();
+        let story = "0s svc:cart ConnectTimeout src=app peer=db count=2 msg=timeout";
+        let draft = one(story).unwrap();
         assert_eq!(draft.doubt().unwrap().alternative, "cascading_dependency");
         assert_eq!(draft.class(), EvidenceClass::LogTemplate);
     }
@@ -373,6 +403,43 @@ mod tests {
             "0s shop/cart-1/cart Log msg=\"connection refused\"",
         ] {
             assert!(one(story).is_none(), "{story}");
+        }
+    }
+
+    #[test]
+    fn one_line_of_an_application_is_no_failure() {
+        for failure in
+            ["ConnectRefused peer=db", "ConnectTimeout peer=db", "DnsFailure dns=db rcode=timeout"]
+        {
+            let story = format!("0s a/b/c {failure} src=app");
+            assert_eq!(one(&story), None, "{story}");
+            assert!(one(&format!("{story}; 9s a/b/c {failure} src=app")).is_some(), "{story}");
+        }
+    }
+
+    #[test]
+    fn a_walk_through_the_search_list_is_no_failure() {
+        let asked = |names: &[&str]| {
+            let ask = |name| format!("0s a/b/c DnsFailure dns={name} rcode=nxdomain;");
+            told!(Detector, &names.iter().map(ask).collect::<String>()).len()
+        };
+        let own = "db.a.svc.cluster.local";
+        let github = ["github.com.a.svc.cluster.local", "github.com.svc.cluster.local"];
+        let single = ["db.a.svc.cluster.local", "db.svc.cluster.local."];
+        let whole = "db.a.svc.cluster.local.a.svc.cluster.local";
+        let (scoped, twice) = ("db.a.svc.a.svc.cluster.local", "db.a.svc.svc.cluster.local");
+        let cases: &[(&[&str], usize)] = &[
+            (&github, 0),
+            (&single, 0),
+            (&[whole], 0),
+            (&[scoped, twice], 0),
+            (&[own], 1),
+            (&[whole, own], 1),
+            (&[scoped, own], 1),
+            (&["github.com.a.svc.cluster.local", "github.com"], 1),
+        ];
+        for (names, failures) in cases {
+            assert_eq!(asked(names), *failures, "{names:?}");
         }
     }
 }

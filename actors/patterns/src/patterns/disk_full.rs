@@ -24,6 +24,9 @@ const SPEC: Spec = Spec {
 const LAYERS: [Kind; 4] =
     [Kind::IoError, Kind::FilesystemError, Kind::FilesystemReadOnly, Kind::StorageFull];
 
+/// One line of an application may quote somebody else; a full disk refuses the next write too.
+const APP_LINES_MIN: i64 = 2;
+
 /// Finds filesystems that refuse writes.
 #[derive(Debug)]
 pub(crate) struct Detector;
@@ -101,6 +104,10 @@ fn draft(view: &View<'_>, group: &[&Event]) -> Option<Draft> {
     })?;
     let by_app = group.iter().all(|event| is_of_app(event));
     let pressed = view.events().find(|event| is_pressed(event, &root.place));
+    let lines: i64 = group.iter().filter(|it| it.kind == root.kind).map(|it| count(it)).sum();
+    if by_app && lines < APP_LINES_MIN && pressed.is_none() {
+        return None;
+    }
     let class = match root.source {
         Source::Kernel => EvidenceClass::KernelProof,
         Source::Cgroup | Source::Kubernetes | Source::Metrics => EvidenceClass::ObjectStatus,
@@ -127,7 +134,9 @@ fn draft(view: &View<'_>, group: &[&Event]) -> Option<Draft> {
             draft.step(event, text(event))
         }
     });
-    let draft = advise(draft, root, &named);
+    // Those who write to a node's disk join the incident of whoever sees the disk itself.
+    let node = Entity::node(&root.place);
+    let draft = node.into_iter().fold(advise(draft, root, &named), Draft::touch);
     let full = root.kind == Kind::StorageFull;
     match pressed {
         Some(event) if full => Some(of_node(draft, event)),
@@ -277,8 +286,13 @@ mod tests {
         let cases = [("StorageFull", "watch_limit"), ("FilesystemReadOnly src=app", "bad_config")];
         for (words, alternative) in cases {
             let story = format!("0s a/b/c@n1 {words}");
-            let [draft] = &told!(Detector, &story)[..] else { panic!("{story}") };
+            assert_eq!(told!(Detector, &story), [], "one line may quote somebody else");
+            let [draft] = &told!(Detector, &format!("{story} count=2"))[..] else {
+                panic!("{story}")
+            };
             let doubt = draft.doubt().expect("an application said so");
+            let node = Entity::Node { name: "n1".into() };
+            assert!(draft.touches().contains(&node), "it joins whoever sees the disk");
             assert_eq!(doubt.alternative, alternative);
         }
     }

@@ -9,19 +9,25 @@
 //! pull secret that worked).
 //! First look: `kubectl describe pod POD`, then `crictl pull IMAGE` on the node.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, Text, keys};
 
-use crate::last_words::{quote, rollout_before};
+use crate::{
+    last_words::{quote, rollout_before},
+    witness::{count, same_container},
+};
 
 const SPEC: Spec = Spec {
     slug: "image_pull",
-    title: "image cannot be pulled",
+    title: "Image cannot be pulled",
     wakes_on: &[Kind::ImagePullFailed, Kind::ContainerWaiting],
     leads_to: &["readiness_lost", "connection_failed", "cascading_dependency"],
 };
+
+/// The kubelet says at once that it backs off, and tries again ten seconds after the first failure.
+const RETRY: Duration = Duration::from_secs(8);
 
 /// A cause that the registry's or runtime's answer names.
 #[derive(Debug)]
@@ -107,7 +113,8 @@ impl Pattern for Detector {
 
     fn detect(&self, view: &View<'_>) -> Vec<Draft> {
         let mut owners: BTreeMap<Entity, Vec<&Event>> = BTreeMap::new();
-        for event in view.events().filter(|event| is_failed_pull(event)) {
+        let failed = |event: &&Event| is_failed_pull(event) && !is_pulled_after(view, event);
+        for event in view.events().filter(failed) {
             // The pods of one workload share their images.
             let owner = Entity::workload(&event.place).or_else(|| Entity::narrowest(&event.place));
             if let Some(owner) = owner {
@@ -121,6 +128,9 @@ impl Pattern for Detector {
 fn draft(view: &View<'_>, owner: Entity, pulls: &[&Event]) -> Option<Draft> {
     let told = pulls.iter().find_map(|pull| Some((*pull, cause(pull)?)));
     let root = told.map(|(pull, _)| pull).or_else(|| pulls.first().copied())?;
+    if told.is_some_and(|(_, cause)| cause.of_registry) && !goes_on(pulls) {
+        return None;
+    }
     let image = image(root).or_else(|| pulls.iter().find_map(|pull| image(pull)));
     let name = image.unwrap_or("of unknown name");
     let label = root.place.label();
@@ -171,6 +181,25 @@ fn is_failed_pull(event: &Event) -> bool {
     event.kind == Kind::ImagePullFailed
         || (event.kind == Kind::ContainerWaiting
             && matches!(reason, "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName"))
+}
+
+/// Says whether the pod got its image after all.
+fn is_pulled_after(view: &View<'_>, failed: &Event) -> bool {
+    view.events().any(|event| {
+        let pulled = event.kind == Kind::ObjectEvent
+            && event.attributes.text(keys::REASON) == Some("Pulled");
+        (pulled || event.kind == Kind::ContainerStarted)
+            && event.order() > failed.order()
+            && (same_container(event, failed)
+                || (event.place.container.is_none() && event.place.is_same_pod(&failed.place)))
+    })
+}
+
+/// Says whether a registry failed more than one attempt: the next one often succeeds.
+fn goes_on(pulls: &[&Event]) -> bool {
+    let (Some(first), Some(last)) = (pulls.first(), pulls.last()) else { return false };
+    let attempts = pulls.iter().filter(|pull| pull.kind == Kind::ImagePullFailed);
+    last.time.since(first.time) >= RETRY || attempts.into_iter().any(|pull| count(pull) > 1)
 }
 
 fn cause(pull: &Event) -> Option<&'static Cause> {
@@ -227,8 +256,8 @@ mod tests {
 
     #[test]
     fn a_registry_out_of_reach_is_shared_by_all_who_pull_from_it() {
-        let story = "0s a/x-1/x%x ImagePullFailed image=reg.io:5000/x:1 msg=\"dial tcp: timeout\"
-                     1s b/y-1/y%y ImagePullFailed image=reg.io:5000/y:1 msg=\"dial tcp: timeout\"";
+        let story = "0s a/x-1/x%x ImagePullFailed count=2 image=reg.io:5000/x:1 msg=\"dial tcp: timeout\"
+                     1s b/y-1/y%y ImagePullFailed count=2 image=reg.io:5000/y:1 msg=\"dial tcp: timeout\"";
         let drafts = told!(Detector, story);
         let registry = Entity::Service { namespace: "".into(), name: "reg.io:5000".into() };
         assert_eq!(drafts.len(), 2);
@@ -261,6 +290,19 @@ mod tests {
             "ContainerStarted",
         ] {
             assert!(told!(Detector, &format!("0s a/x-1/x {event}")).is_empty(), "{event}");
+        }
+    }
+
+    #[test]
+    fn an_attempt_that_the_next_one_makes_good_is_not_this() {
+        let failed = "0s a/x-1/x ImagePullFailed image=a/x:1 msg=\"dial tcp: i/o timeout\"";
+        let waits = "1s a/x-1/x ContainerWaiting reason=ImagePullBackOff";
+        assert_eq!(told!(Detector, &format!("{failed}; {waits}")), []);
+        let again = format!("{failed} count=2; {waits}");
+        assert_eq!(told!(Detector, &again).len(), 1);
+        for good in ["ContainerStarted", "ObjectEvent reason=Pulled"] {
+            assert_eq!(told!(Detector, &format!("{again}; 9s a/x-1/x {good}")), [], "{good}");
+            assert_eq!(told!(Detector, &format!("{again}; 9s a/y-1/y {good}")).len(), 1, "{good}");
         }
     }
 }

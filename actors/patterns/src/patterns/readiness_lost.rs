@@ -86,7 +86,11 @@ fn is_lost(view: &View<'_>, probe: &Event) -> bool {
     // What ends or kills the container explains its readiness better; an old end does not.
     let ends = || mine().filter(|event| event.kind == Kind::ContainerTerminated);
     let just_ended = |end: &Event| not_before(probe, end) && probe.time.since(end.time) < WARM_UP;
-    let ended = ends().any(just_ended) || ends().count() > 1 || mine().any(blames_probe);
+    // A pod that is asked to stop fails its probes on the way out: a drain, a rollout, a deletion.
+    let stops = |kill: &Event| {
+        kill.kind == Kind::ContainerKilling && (blames_probe(kill) || not_before(probe, kill))
+    };
+    let ended = ends().any(just_ended) || ends().count() > 1 || mine().any(stops);
     let warms_up = mine().any(|event| {
         event.kind == Kind::ContainerStarted
             && event.order() < probe.order()
@@ -327,5 +331,13 @@ mod tests {
         ] {
             assert_eq!(told!(Detector, story), [], "{story}");
         }
+    }
+
+    #[test]
+    fn a_pod_that_is_asked_to_stop_is_not_this() {
+        let stop =
+            |at| format!("{LOST}; {at} a/b-1/c%b ContainerKilling msg=\"Stopping container c\"");
+        assert_eq!(told!(Detector, &stop("9s")), []);
+        assert_eq!(told!(Detector, &stop("40s")).len(), 1, "it was lost before");
     }
 }

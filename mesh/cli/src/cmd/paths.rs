@@ -10,10 +10,10 @@ use crate::out::errln;
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct PathArgs {
     /// Unix socket of `tapio up`.
-    #[arg(long, env = "TAPIO_SOCKET", global = true)]
+    #[arg(long, env = "TAPIO_SOCKET", hide_env_values = true, global = true)]
     socket: Option<PathBuf>,
     /// File that stories are kept in.
-    #[arg(long, env = "TAPIO_STORE", global = true)]
+    #[arg(long, env = "TAPIO_STORE", hide_env_values = true, global = true)]
     store: Option<PathBuf>,
 }
 

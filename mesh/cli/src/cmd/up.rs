@@ -26,16 +26,16 @@ pub(crate) struct UpArgs {
     #[command(flatten)]
     pub(super) senses: SenseArgs,
     /// How long an event stays in its trace unless a story cites it.
-    #[arg(long, env = "TAPIO_WINDOW", default_value = "30s", value_parser = duration)]
+    #[arg(long, env = "TAPIO_WINDOW", hide_env_values = true, default_value = "30s", value_parser = duration)]
     window: Duration,
     /// How long an incident must be quiet to be resolved; twice the window without it.
-    #[arg(long, env = "TAPIO_QUIET", value_parser = duration)]
+    #[arg(long, env = "TAPIO_QUIET", hide_env_values = true, value_parser = duration)]
     quiet: Option<Duration>,
     /// Threads for the actors; one a core without it.
-    #[arg(long, env = "TAPIO_ARBITERS")]
+    #[arg(long, env = "TAPIO_ARBITERS", hide_env_values = true)]
     arbiters: Option<usize>,
     /// Traces that may live at a time.
-    #[arg(long, env = "TAPIO_TRACES_MAX", default_value_t = Limits::default().node_traces_max)]
+    #[arg(long, env = "TAPIO_TRACES_MAX", hide_env_values = true, default_value_t = Limits::default().node_traces_max)]
     traces_max: usize,
 }
 
@@ -65,16 +65,16 @@ pub(crate) struct SenseArgs {
     #[arg(long)]
     pub(super) from_start: bool,
     /// Where to receive OTLP over gRPC.
-    #[arg(long, env = "TAPIO_OTLP_GRPC", default_value = "127.0.0.1:4317")]
+    #[arg(long, env = "TAPIO_OTLP_GRPC", hide_env_values = true, default_value = "127.0.0.1:4317")]
     pub(super) otlp_grpc: SocketAddr,
     /// Where to receive OTLP over HTTP.
-    #[arg(long, env = "TAPIO_OTLP_HTTP", default_value = "127.0.0.1:4318")]
+    #[arg(long, env = "TAPIO_OTLP_HTTP", hide_env_values = true, default_value = "127.0.0.1:4318")]
     pub(super) otlp_http: SocketAddr,
     /// Name of this node; the host's name without it.
-    #[arg(long, env = "NODE_NAME")]
+    #[arg(long, env = "NODE_NAME", hide_env_values = true)]
     pub(super) node: Option<String>,
     /// Name of the cluster.
-    #[arg(long, env = "CLUSTER_NAME")]
+    #[arg(long, env = "CLUSTER_NAME", hide_env_values = true)]
     pub(super) cluster: Option<String>,
 }
 
