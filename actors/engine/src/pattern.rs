@@ -55,6 +55,10 @@ pub struct Doubt {
     pub check: Text,
 }
 
+/// Events one draft cites at most. Nobody reads more, and with the findings an incident keeps it
+/// bounds what a story cites to what the wire lets through.
+const EVIDENCE_MAX: usize = 256;
+
 /// What a pattern found, before the engine weighs it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Draft {
@@ -127,11 +131,17 @@ impl Draft {
     }
 
     fn cite(mut self, event: &Event, role: Role, text: Text) -> Self {
-        // The first use of an event stays: the root is never demoted to a symptom of itself.
-        if self.evidence.iter().all(|known| known.event != event.id) {
-            self.evidence.push(evidence(event, role, text));
-        }
+        self.add(evidence(event, role, text));
         self
+    }
+
+    /// Adds evidence, while there is room. The first use of an event stays: the root is never
+    /// demoted to a symptom of itself.
+    pub(crate) fn add(&mut self, evidence: Evidence) {
+        let is_known = self.evidence.iter().any(|known| known.event == evidence.event);
+        if !is_known && self.evidence.len() < EVIDENCE_MAX {
+            self.evidence.push(evidence);
+        }
     }
 
     /// Touches the container, pod, workload and service of a place.

@@ -160,12 +160,12 @@ impl Trace {
         let events_max =
             if is_sign { limits.trace_events_max } else { limits.trace_events_max / 4 * 3 };
         if self.events.len() >= events_max {
-            self.lost = self.lost.saturating_add(1);
+            self.note_lost();
             return Outcome::Shed(ShedReason::TraceEvents);
         }
         let bytes = event.bytes();
         if self.bytes.saturating_add(bytes) > limits.trace_bytes_max {
-            self.lost = self.lost.saturating_add(1);
+            self.note_lost();
             return Outcome::Shed(ShedReason::TraceBytes);
         }
         if event.time < now.before(limits.window) {
@@ -191,6 +191,11 @@ impl Trace {
         self.events.insert(at, event);
         self.remember(id);
         Outcome::Open
+    }
+
+    /// Notes that an event for the trace was turned away before it came in: its stories say so.
+    pub const fn note_lost(&mut self) {
+        self.lost = self.lost.saturating_add(1);
     }
 
     /// Walks through a few events, looks up many: nearly every trace stays small.

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use tapio_model::{
-    Confidence, Entity, EvidenceClass, Finding, FindingId, Hypothesis, Incarnation, Role, Slug,
-    Text, TraceId, Verdict,
+    Confidence, Entity, Evidence, EvidenceClass, Finding, FindingId, Hypothesis, Incarnation, Role,
+    Slug, Text, TraceId, Verdict,
 };
 
 use crate::{Doubt, Draft, Spec};
@@ -94,11 +94,9 @@ fn push_alternative(hypotheses: &mut Vec<Hypothesis>, doubt: Option<&Doubt>) {
 
 fn absorb(best: &mut Draft, rival: Draft) {
     for evidence in rival.evidence {
-        if best.evidence.iter().all(|known| known.event != evidence.event) {
-            // Two roots in one finding would be two findings.
-            let role = if evidence.role == Role::Root { Role::Step } else { evidence.role };
-            best.evidence.push(tapio_model::Evidence { role, ..evidence });
-        }
+        // Two roots in one finding would be two findings.
+        let role = if evidence.role == Role::Root { Role::Step } else { evidence.role };
+        best.add(Evidence { role, ..evidence });
     }
     best.touches.extend(rival.touches);
     best.missing.extend(rival.missing);

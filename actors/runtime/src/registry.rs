@@ -146,6 +146,7 @@ impl Registry {
         let Some(slot) = self.directory.live.get(&id) else { return Outcome::Late };
         let mut cell = slot.cell.borrow_mut();
         if cell.inbox.len() >= limits.mailbox_events_max {
+            cell.trace.note_lost();
             return Outcome::Shed(ShedReason::Mailbox);
         }
         cell.inbox.push_back((event, at));

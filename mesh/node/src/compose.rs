@@ -67,7 +67,8 @@ impl Node {
     pub async fn start(parts: NodeParts) -> Result<Self, NodeError> {
         let NodeParts { rules, shards, arbiters, bus, time, store } = parts;
         let (told, receiver) = mpsc::channel(TOLD_MAX);
-        let settle = rules.limits().settle;
+        let limits = rules.limits();
+        let settle = limits.settle.max(limits.window / 2);
         let system = ActorSystem::start(SystemParts {
             bus: Arc::clone(&bus),
             shards,
@@ -129,7 +130,7 @@ impl Node {
             state.note(system.stats().await);
             system.fed().await;
             if let TimeSource::Clock(clock) = &time {
-                // What happened a moment ago has settled only a moment from now.
+                // Whatever is held has been thought about once half a window from now.
                 system.advance(clock.now().after(settle + MARGIN)).await;
             }
             stats = system.finish().await;

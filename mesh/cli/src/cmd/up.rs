@@ -15,7 +15,10 @@ use tapio_telemetry::SystemClock;
 use tapio_wire::json::StoryJson;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::broadcast::{Receiver, error::RecvError},
+    sync::broadcast::{
+        Receiver,
+        error::{RecvError, TryRecvError},
+    },
 };
 
 use super::{paths::PathArgs, senses::Senses, tell::print};
@@ -135,16 +138,26 @@ async fn up(args: UpArgs, paths: &PathArgs, out: Out) -> anyhow::Result<()> {
     let socket = paths.paths().socket;
     node.serve(&socket, senses.status(&pump)).await?;
     errln(format_args!("tapio: watching; socket {}; stop with Ctrl-C", socket.display()));
-    tell_until_told_to_stop(&mut stories, out).await?;
+    // A reader that went away ends the watching like Ctrl-C: what was seen is still told and kept.
+    let told = tell_until_told_to_stop(&mut stories, out).await;
     stopper.stop();
-    senses.stopped().await;
-    pump.drain().await;
-    bus.close().await;
-    node.shutdown().await;
-    while let Ok(story) = stories.try_recv() {
-        print(&StoryJson::from(&*story), out)?;
+    let finish = async {
+        senses.stopped().await;
+        pump.drain().await;
+        node.shutdown().await;
+    };
+    tokio::select! {
+        () = finish => {}
+        _ = tokio::signal::ctrl_c() => errln("tapio: stopped in haste; what was not told is lost"),
     }
-    Ok(())
+    told?;
+    loop {
+        match stories.try_recv() {
+            Ok(story) => print(&StoryJson::from(&*story), out)?,
+            Err(TryRecvError::Lagged(missed)) => say_missed(missed),
+            Err(TryRecvError::Empty | TryRecvError::Closed) => return Ok(()),
+        }
+    }
 }
 
 async fn tell_until_told_to_stop(
@@ -157,15 +170,17 @@ async fn tell_until_told_to_stop(
         tokio::select! {
             told = stories.recv() => match told {
                 Ok(story) => print(&StoryJson::from(&*story), out)?,
-                Err(RecvError::Lagged(missed)) => {
-                    errln(format_args!("tapio: {missed} tellings went unprinted; `tapio stories` has them"));
-                }
+                Err(RecvError::Lagged(missed)) => say_missed(missed),
                 Err(RecvError::Closed) => return Ok(()),
             },
             _ = interrupt.recv() => return Ok(()),
             _ = terminate.recv() => return Ok(()),
         }
     }
+}
+
+fn say_missed(tellings: u64) {
+    errln(format_args!("tapio: {tellings} tellings went unprinted; `tapio stories` has them"));
 }
 
 fn node_name(args: &SenseArgs) -> String {
