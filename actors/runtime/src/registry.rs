@@ -21,6 +21,8 @@ struct Slot {
     failures: u32,
     /// Not before this time after a panic.
     retry_at: Timestamp,
+    /// The deadline an alarm was last set for.
+    alarm: Timestamp,
 }
 
 /// Figures of one shard, or of several added up.
@@ -139,6 +141,7 @@ impl Registry {
                     is_woken: false,
                     failures: 0,
                     retry_at: Timestamp::MIN,
+                    alarm: Timestamp::MIN,
                 };
                 self.directory.live.insert(id, slot);
             }
@@ -224,7 +227,12 @@ impl Registry {
         let Some(slot) = self.directory.live.get_mut(&id) else { return };
         slot.is_woken = false;
         let deadline = slot.cell.borrow().trace.deadline();
-        self.directory.timers.set(deadline, id);
+        // One alarm a deadline, however often a busy trace is woken before it; one that has passed
+        // may have rung while the actor was on its way, and rings again.
+        if deadline != slot.alarm || deadline <= self.now {
+            self.directory.timers.set(deadline, id);
+            slot.alarm = deadline;
+        }
         if has_thought {
             // Nothing to do until the next tick: the state stays, the actor goes.
             slot.addr = None;
@@ -271,7 +279,8 @@ impl Registry {
             self.stats.restarts += 1;
             cell.trace.back_off(self.now, slot.failures, limits.backoff);
             slot.retry_at = cell.trace.deadline();
-            self.directory.timers.set(slot.retry_at, id);
+            slot.alarm = slot.retry_at;
+            self.directory.timers.set(slot.alarm, id);
             return;
         }
         let grave = Grave::of(&cell.trace, Ending::Quarantined);
