@@ -73,7 +73,15 @@ impl Senses {
             let senses = known.iter().map(|(name, sense)| ((*name).to_owned(), describe(sense)));
             let senses: serde_json::Map<String, Value> = senses.collect();
             let pumped = meter();
-            json!({ "senses": senses, "pump": format!("{pumped:?}") })
+            let [normal, high, critical] = pumped.shed_events;
+            let pump = json!({
+                "received": pumped.received_events,
+                "published": pumped.published_events,
+                "shed": { "normal": normal, "high": high, "critical": critical },
+                "refused": pumped.refused_events,
+                "closed": pumped.closed_events,
+            });
+            json!({ "senses": senses, "pump": pump })
         })
     }
 
