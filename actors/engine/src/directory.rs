@@ -121,12 +121,6 @@ impl<T> Directory<T> {
             }
         }
     }
-
-    /// Returns how many closed traces are remembered.
-    #[must_use]
-    pub fn past_traces(&self) -> usize {
-        self.past.len()
-    }
 }
 
 impl<T> Default for Directory<T> {

@@ -87,17 +87,18 @@ impl Registry {
     }
 
     pub(crate) fn stats(&self) -> ShardStats {
-        let slots = self.directory.live.values();
-        let bytes: usize = slots.clone().map(|slot| slot.cell.borrow().trace.bytes()).sum();
-        let waiting: usize = slots.clone().map(|slot| slot.cell.borrow().inbox.len()).sum();
-        ShardStats {
+        let mut stats = ShardStats {
             ledger: self.directory.ledger,
             live_traces: self.directory.live.len() as u64,
-            live_actors: slots.filter(|slot| slot.addr.is_some()).count() as u64,
-            live_bytes: bytes as u64,
-            waiting_events: waiting as u64,
             ..self.stats
+        };
+        for slot in self.directory.live.values() {
+            let cell = slot.cell.borrow();
+            stats.live_actors += u64::from(slot.addr.is_some());
+            stats.live_bytes += cell.trace.bytes() as u64;
+            stats.waiting_events += cell.inbox.len() as u64;
         }
+        stats
     }
 
     pub(crate) fn take_outputs(&mut self) -> Vec<Output> {

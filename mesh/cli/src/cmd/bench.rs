@@ -12,7 +12,7 @@ mod ring;
 
 use clap::Subcommand;
 
-pub(crate) use report::{per_second, resident_bytes};
+pub(crate) use report::{Outcomes, per_second, resident_bytes};
 
 use crate::out::Out;
 

@@ -13,7 +13,7 @@ use tapio_patterns::patterns;
 use tokio::time::Instant;
 
 use super::{
-    bench::{per_second, resident_bytes},
+    bench::{Outcomes, per_second, resident_bytes},
     paths::PathArgs,
     tell::tell,
 };
@@ -81,13 +81,8 @@ struct Summary {
     events_per_second: u64,
     seconds: f64,
     peak_resident_mib: u64,
-    story: u64,
-    open: u64,
-    expired: u64,
-    duplicate: u64,
-    late: u64,
-    dead_letter: u64,
-    shed: u64,
+    #[serde(flatten)]
+    outcomes: Outcomes,
     duplicates_by_source: std::collections::BTreeMap<&'static str, u64>,
 }
 
@@ -220,13 +215,7 @@ fn report(replayed: &Replayed, out: Out) -> anyhow::Result<()> {
         events_per_second: per_second(ledger.received, *elapsed),
         seconds: elapsed.as_secs_f64(),
         peak_resident_mib: resident_bytes().1 >> 20,
-        story: ledger.story,
-        open: ledger.open,
-        expired: ledger.expired,
-        duplicate: ledger.duplicate,
-        late: ledger.late,
-        dead_letter: ledger.dead_letter,
-        shed: ledger.shed_total(),
+        outcomes: ledger.into(),
         duplicates_by_source: duplicates
             .iter()
             .map(|(source, count)| (source.name(), *count))

@@ -8,10 +8,9 @@ use tapio_model::Ledger;
 
 use crate::out::Out;
 
-/// The accounts of a run, as JSON has them.
+/// What became of events, as JSON has it.
 #[derive(Debug, Serialize)]
-pub(crate) struct Accounts {
-    received: u64,
+pub(crate) struct Outcomes {
     story: u64,
     open: u64,
     expired: u64,
@@ -19,6 +18,28 @@ pub(crate) struct Accounts {
     late: u64,
     dead_letter: u64,
     shed: u64,
+}
+
+impl From<&Ledger> for Outcomes {
+    fn from(ledger: &Ledger) -> Self {
+        Self {
+            story: ledger.story,
+            open: ledger.open,
+            expired: ledger.expired,
+            duplicate: ledger.duplicate,
+            late: ledger.late,
+            dead_letter: ledger.dead_letter,
+            shed: ledger.shed_total(),
+        }
+    }
+}
+
+/// The accounts of a run, as JSON has them.
+#[derive(Debug, Serialize)]
+pub(crate) struct Accounts {
+    received: u64,
+    #[serde(flatten)]
+    outcomes: Outcomes,
 }
 
 impl Accounts {
@@ -29,16 +50,7 @@ impl Accounts {
     pub(crate) fn balanced(ledger: &Ledger, offered: u64) -> anyhow::Result<Self> {
         ensure!(ledger.balances(), "the ledger does not balance: {ledger:?}");
         ensure!(ledger.received == offered, "{offered} events offered: {ledger:?}");
-        Ok(Self {
-            received: ledger.received,
-            story: ledger.story,
-            open: ledger.open,
-            expired: ledger.expired,
-            duplicate: ledger.duplicate,
-            late: ledger.late,
-            dead_letter: ledger.dead_letter,
-            shed: ledger.shed_total(),
-        })
+        Ok(Self { received: ledger.received, outcomes: ledger.into() })
     }
 }
 
