@@ -1,4 +1,4 @@
-//! A Python with the OpenTelemetry SDK: a stock client that nobody here wrote.
+//! A Python with the OpenTelemetry SDK and Prometheus' parser: stock counterparts that nobody here wrote.
 
 use std::{
     path::{Path, PathBuf},
@@ -8,10 +8,11 @@ use std::{
 use crate::{Need, root};
 
 /// Pinned, so that a release of theirs cannot turn our tests red.
-const PACKAGES: [&str; 3] = [
+const PACKAGES: [&str; 4] = [
     "opentelemetry-sdk==1.38.0",
     "opentelemetry-exporter-otlp-proto-grpc==1.38.0",
     "opentelemetry-exporter-otlp-proto-http==1.38.0",
+    "prometheus-client==0.22.1",
 ];
 
 /// Returns an interpreter that can import the SDK, installing it into the build directory once.
@@ -36,7 +37,7 @@ pub fn python_with_opentelemetry() -> Result<PathBuf, Need> {
 
 fn imports(python: &Path) -> bool {
     let code = "import opentelemetry.sdk.trace, opentelemetry.exporter.otlp.proto.grpc.trace_exporter, \
-                opentelemetry.exporter.otlp.proto.http.trace_exporter";
+                opentelemetry.exporter.otlp.proto.http.trace_exporter, prometheus_client";
     run(Command::new(python).args(["-c", code])).is_ok()
 }
 

@@ -1,13 +1,17 @@
 //! Which traces of a shard live, which have closed, and what may come in.
 
-use std::collections::VecDeque;
+mod log;
+
+use std::{collections::VecDeque, sync::Arc};
 
 use ahash::AHashMap;
 use tapio_model::{
-    Event, Incarnation, Ledger, Outcome, ShedReason, Timestamp, TraceContext, TraceId,
+    Ending, Event, EventId, Grave, Incarnation, Ledger, Mark, Outcome, ShedReason, Timestamp,
+    TraceContext, TraceId,
 };
 
-use crate::{Limits, Timers};
+use self::log::Residents;
+use crate::{Effects, Limits, Timers, Trace};
 
 /// What is to be done with an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,23 +22,8 @@ pub enum Admission {
     Open(Incarnation),
     /// It does not come in.
     Refused(Outcome),
-}
-
-/// Why a trace is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// Its window closed.
-    Closed,
-    /// It panicked too often; whatever still comes for it is a dead letter.
-    Quarantined,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Past {
-    incarnation: Incarnation,
-    until: Timestamp,
-    newest: Timestamp,
-    ending: Ending,
+    /// It came in before, and what became of it is booked: the log is being read again.
+    Known,
 }
 
 /// The traces of one shard: `T` is the trace itself, or the address of its actor.
@@ -48,9 +37,16 @@ pub struct Directory<T> {
     pub ledger: Ledger,
     /// When which trace wants to think.
     pub timers: Timers,
-    past: AHashMap<TraceId, Past>,
+    past: AHashMap<TraceId, Grave>,
     // Ends of the past, oldest first: the order in which it is forgotten.
     forget: VecDeque<(Timestamp, TraceId)>,
+    mark: Mark,
+    residents: Option<Residents>,
+    /// Graves since the last look, if the log is followed.
+    fresh: Vec<Grave>,
+    /// What became of which event since the last look, if the rules are audited.
+    outcomes: Vec<(EventId, Outcome)>,
+    is_replaying: bool,
 }
 
 impl<T> Directory<T> {
@@ -66,57 +62,172 @@ impl<T> Directory<T> {
             timers: Timers::new(Self::TIMER_BUCKET),
             past: AHashMap::new(),
             forget: VecDeque::new(),
+            mark: Mark { sequence: 0, now: Timestamp::MIN },
+            residents: None,
+            fresh: Vec::new(),
+            outcomes: Vec::new(),
+            is_replaying: false,
         }
+    }
+
+    /// Returns the present, as far as the shard knows it.
+    #[must_use]
+    pub const fn now(&self) -> Timestamp {
+        self.mark.now
+    }
+
+    /// Lets the present come as far as `now`. It never goes back.
+    pub fn reach(&mut self, now: Timestamp) {
+        self.mark.now = self.mark.now.max(now);
+    }
+
+    /// Says which log entry is being taken in, after time has passed as far as the entry's.
+    pub fn take_in(&mut self, sequence: u64) {
+        self.mark.sequence = self.mark.sequence.max(sequence);
     }
 
     /// Decides whether an event comes in.
     #[must_use]
-    pub fn admit(&self, event: &Event, now: Timestamp, limits: &Limits) -> Admission {
+    pub fn admit(&self, event: &Event, limits: &Limits) -> Admission {
         let TraceContext { trace_id, binding, .. } = event.trace;
+        let now = self.mark.now;
+        if self.is_replaying && self.is_known(trace_id) {
+            return Admission::Known;
+        }
         if self.live.contains_key(&trace_id) {
             return Admission::Live;
         }
         if event.time < now.before(limits.late_horizon) {
             return Admission::Refused(Outcome::Late);
         }
-        let incarnation = match self.past.get(&trace_id) {
+        let past = self.past.get(&trace_id).filter(|grave| grave.until > now);
+        let incarnation = match past {
             None => Incarnation::default(),
-            Some(past) if past.ending == Ending::Quarantined => {
-                return Admission::Refused(Outcome::DeadLetter);
-            }
-            // An explicit trace lives once. An inferred one lives again, for news only: a repeat
-            // of what its last life has seen would tell that life's story twice.
-            Some(past) if !binding.is_inferred() || event.time <= past.newest => {
-                return Admission::Refused(Outcome::Late);
-            }
-            Some(past) => past.incarnation.next(),
+            Some(past) => match past.ending {
+                Ending::Quarantined => return Admission::Refused(Outcome::DeadLetter),
+                Ending::Refused => {
+                    return Admission::Refused(Outcome::Shed(ShedReason::NodeTraces));
+                }
+                // An explicit trace lives once. An inferred one lives again, for news only: a
+                // repeat of what its last life has seen would tell that life's story twice.
+                Ending::Closed if !binding.is_inferred() || event.time <= past.newest => {
+                    return Admission::Refused(Outcome::Late);
+                }
+                Ending::Closed => past.incarnation.next(),
+            },
         };
-        if self.live.len() >= limits.node_traces_max {
+        // What is read again came in once: it found room then.
+        if self.live.len() >= limits.node_traces_max && !self.is_replaying {
             return Admission::Refused(Outcome::Shed(ShedReason::NodeTraces));
         }
         Admission::Open(incarnation)
     }
 
-    /// Remembers a trace that is over, and forgets those past the horizon or the limit.
-    pub fn bury(&mut self, grave: Grave, now: Timestamp, limits: &Limits) {
-        let Grave { trace, incarnation, newest, ending } = grave;
-        self.live.remove(&trace);
-        let until = now.after(limits.late_horizon);
-        // A clock far ahead must not make all that follows look like repeats.
-        let newest = newest.min(now);
-        self.past.insert(trace, Past { incarnation, until, newest, ending });
-        self.forget.push_back((until, trace));
-        self.forget_past(now, limits);
+    /// Books a new event under `outcome`.
+    pub fn receive(&mut self, event: EventId, outcome: Outcome, is_audited: bool) {
+        self.ledger.receive(outcome);
+        if is_audited && outcome != Outcome::Open {
+            self.outcomes.push((event, outcome));
+        }
     }
 
-    fn forget_past(&mut self, now: Timestamp, limits: &Limits) {
+    /// Books what a trace's thought means for its events.
+    pub fn book(&mut self, effects: &Effects, is_audited: bool) {
+        self.ledger.rebook(Outcome::Open, Outcome::Story, effects.cited);
+        self.ledger.rebook(Outcome::Open, Outcome::Expired, effects.expired);
+        if is_audited {
+            let cited = effects.found.iter().flat_map(|found| &found.events);
+            self.outcomes.extend(cited.map(|event| (event.id, Outcome::Story)));
+            let expired = effects.expired_events.iter();
+            self.outcomes.extend(expired.map(|event| (*event, Outcome::Expired)));
+        }
+    }
+
+    /// Books open events that nobody could think about.
+    pub fn book_dead(&mut self, events: &[Arc<Event>], is_audited: bool) {
+        self.ledger.rebook(Outcome::Open, Outcome::DeadLetter, events.len() as u64);
+        if is_audited {
+            self.outcomes.extend(events.iter().map(|event| (event.id, Outcome::DeadLetter)));
+        }
+    }
+
+    /// Books that an event thought to be open turned out otherwise.
+    pub fn rebook(&mut self, event: EventId, outcome: Outcome, is_audited: bool) {
+        self.ledger.rebook(Outcome::Open, outcome, 1);
+        if is_audited && outcome != Outcome::Open {
+            self.outcomes.push((event, outcome));
+        }
+    }
+
+    /// Remembers a trace that is over, and forgets those past the horizon or the limit.
+    pub fn bury(&mut self, grave: Grave, limits: &Limits) {
+        self.live.remove(&grave.trace);
+        if let Some(residents) = &mut self.residents {
+            residents.leave(grave.trace);
+            self.fresh.push(grave);
+        }
+        self.inter(grave);
+        self.forget_past(limits);
+    }
+
+    /// Turns a trace away at the limit of traces. Where the log is followed that is remembered, so
+    /// that it is turned away again when the log is read again, and never let in half.
+    pub fn refuse(&mut self, event: &Event, limits: &Limits) {
+        if self.residents.is_none() {
+            return;
+        }
+        // When exactly the past is forgotten does not show.
+        let before = self.past.get(&event.trace.trace_id).filter(|it| it.until > self.mark.now);
+        let grave = Grave {
+            trace: event.trace.trace_id,
+            incarnation: before.map(|grave| grave.incarnation).unwrap_or_default(),
+            newest: event.time.min(self.mark.now),
+            ending: Ending::Refused,
+            upto: self.mark.sequence,
+            // Not for long: there may be room again soon.
+            until: self.mark.now.after(limits.window),
+        };
+        self.bury(grave, limits);
+    }
+
+    fn inter(&mut self, grave: Grave) {
+        self.forget.push_back((grave.until, grave.trace));
+        self.past.insert(grave.trace, grave);
+    }
+
+    /// Makes a grave for a trace that ends now and has known the log up to the entry `upto`.
+    #[must_use]
+    pub fn grave(&self, trace: &Trace, ending: Ending, upto: u64, limits: &Limits) -> Grave {
+        Grave {
+            trace: trace.id(),
+            incarnation: trace.incarnation(),
+            // A clock far ahead must not make all that follows look like repeats.
+            newest: trace.newest().min(self.mark.now),
+            ending,
+            upto,
+            until: self.mark.now.after(limits.late_horizon),
+        }
+    }
+
+    fn forget_past(&mut self, limits: &Limits) {
+        // What may be read again must be known then, so it outlives its time by the log's length.
+        let (horizon, low) = match &self.residents {
+            None => (self.mark.now, u64::MAX),
+            Some(residents) => residents.low().map_or((self.mark.now, u64::MAX), |low| {
+                (low.now.min(self.mark.now), low.sequence)
+            }),
+        };
         while let Some((until, trace)) = self.forget.front().copied() {
-            if until > now && self.past.len() <= limits.node_closed_max {
+            let grave = self.past.get(&trace);
+            let is_over = until <= horizon
+                || self.past.len() > limits.node_closed_max
+                    && grave.is_none_or(|grave| grave.upto < low);
+            if !is_over {
                 return;
             }
             self.forget.pop_front();
             // A trace that lived again has a younger entry further back.
-            if self.past.get(&trace).is_some_and(|past| past.until == until) {
+            if grave.is_some_and(|grave| grave.until == until) {
                 self.past.remove(&trace);
             }
         }
@@ -126,26 +237,5 @@ impl<T> Directory<T> {
 impl<T> Default for Directory<T> {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// What is remembered of a trace that is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Grave {
-    /// The trace.
-    pub trace: TraceId,
-    /// Which life ended.
-    pub incarnation: Incarnation,
-    /// The time of its youngest event.
-    pub newest: Timestamp,
-    /// How it ended.
-    pub ending: Ending,
-}
-
-impl Grave {
-    /// Returns what is to be remembered of `trace`.
-    #[must_use]
-    pub fn of(trace: &crate::Trace, ending: Ending) -> Self {
-        Self { trace: trace.id(), incarnation: trace.incarnation(), newest: trace.newest(), ending }
     }
 }

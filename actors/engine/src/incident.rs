@@ -1,14 +1,20 @@
 //! The second level: findings that share a cause join one incident.
 
+mod elsewhere;
+mod written;
+
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
 };
 
-use tapio_model::{Entity, EventId, Finding, FindingId, State, Story, StoryId, Timestamp};
+use tapio_model::{Entity, Event, EventId, Finding, FindingId, State, StoryId, Telling, Timestamp};
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::{Rules, narrate::narrate};
+pub use self::elsewhere::{Handed, Joined, Question};
+use self::written::Changes;
+pub use self::written::IncidentsCut;
+use crate::{Limits, Rules, narrate::narrate};
 
 /// An open incident, as other nodes may know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,10 +40,18 @@ pub(crate) struct Incident {
     /// What the index holds of it.
     entities: BTreeSet<Entity>,
     events: Vec<EventId>,
+    /// Events that no other story counts.
+    pub(crate) owned: BTreeSet<EventId>,
+    /// Events that the next telling brings along.
+    evidence: Vec<Arc<Event>>,
     telling: u32,
     told_at: Timestamp,
     news_at: Timestamp,
     is_dirty: bool,
+    is_told: bool,
+    /// When it asks after incidents elsewhere again, and how often it has.
+    ask_at: Timestamp,
+    asks: u32,
 }
 
 impl Incident {
@@ -47,6 +61,16 @@ impl Incident {
 
     fn ends_at(&self) -> Timestamp {
         self.findings.iter().map(Finding::ends_at).max().unwrap_or(self.opened_at)
+    }
+
+    /// Tells the incident once more; one that was not told yet opens, whatever has become of it.
+    fn tell(&mut self, state: State, now: Timestamp, limits: &Limits) -> Option<Telling> {
+        if self.is_told {
+            self.telling += 1;
+        }
+        self.is_told = true;
+        let story = narrate(self, state, self.telling, now, limits)?;
+        Some(Telling { story: Box::new(story), evidence: std::mem::take(&mut self.evidence) })
     }
 
     /// Takes a finding in: as the amendment of one that shares evidence, or as a further one.
@@ -88,6 +112,10 @@ pub struct Incidents {
     by_entity: BTreeMap<Entity, BTreeSet<StoryId>>,
     by_event: BTreeMap<EventId, StoryId>,
     resolved: BTreeMap<Entity, Resolved>,
+    /// Whether there are incidents elsewhere, which must be asked after before one is told.
+    is_sharded: bool,
+    questions: BTreeMap<StoryId, BTreeSet<Entity>>,
+    changes: Changes,
 }
 
 impl Incidents {
@@ -100,6 +128,9 @@ impl Incidents {
             by_entity: BTreeMap::new(),
             by_event: BTreeMap::new(),
             resolved: BTreeMap::new(),
+            is_sharded: false,
+            questions: BTreeMap::new(),
+            changes: Changes::default(),
         }
     }
 
@@ -137,19 +168,25 @@ impl Incidents {
     }
 
     /// Takes a finding in, new or amended: it joins the incident that touches what it touches, or
-    /// opens one; incidents that it joins to each other merge into the oldest.
-    pub fn admit(&mut self, finding: Finding, now: Timestamp) -> Vec<Story> {
+    /// opens one; incidents that it joins to each other merge into the oldest. `own` are the events
+    /// of its evidence that no finding cited before: they are the incident's, others refer to them.
+    pub fn admit(
+        &mut self,
+        finding: Finding,
+        own: Vec<Arc<Event>>,
+        now: Timestamp,
+    ) -> Vec<Telling> {
         let related = self.candidates(&finding);
         let Some(oldest) = related.first().copied() else {
             let mut told = self.make_room(now);
-            told.extend(self.open(finding, now));
+            told.extend(self.open(finding, own, now));
             return told;
         };
         let mut told = Vec::new();
         for younger in related.into_iter().skip(1) {
             told.extend(self.merge(younger, oldest, now));
         }
-        self.take(finding, oldest);
+        self.take(finding, own, oldest);
         if let Some(incident) = self.open.get_mut(&oldest) {
             incident.is_dirty = true;
             incident.news_at = now;
@@ -170,7 +207,7 @@ impl Incidents {
         near.chain(sharing.copied()).collect()
     }
 
-    fn open(&mut self, finding: Finding, now: Timestamp) -> Option<Story> {
+    fn open(&mut self, finding: Finding, own: Vec<Arc<Event>>, now: Timestamp) -> Option<Telling> {
         let id = StoryId::new(now, seed(&finding));
         let predecessor = self.predecessor(&finding, now);
         let incident = Incident {
@@ -181,15 +218,20 @@ impl Incidents {
             further: 0,
             entities: BTreeSet::new(),
             events: Vec::new(),
+            owned: BTreeSet::new(),
+            evidence: Vec::new(),
             telling: 0,
             told_at: now,
             news_at: now,
             is_dirty: false,
+            is_told: false,
+            ask_at: now.after(elsewhere::ASK_AGAIN),
+            asks: 0,
         };
         self.open.insert(id, incident);
-        self.take(finding, id);
-        let incident = self.open.get(&id)?;
-        narrate(incident, State::Opened, 0, now, self.rules.limits())
+        self.take(finding, own, id);
+        let incident = self.open.get_mut(&id).filter(|_| !self.is_sharded)?;
+        incident.tell(State::Opened, now, self.rules.limits())
     }
 
     fn predecessor(&self, finding: &Finding, now: Timestamp) -> Option<StoryId> {
@@ -204,17 +246,23 @@ impl Incidents {
     }
 
     /// Hands a finding to an open incident, and indexes what it brings.
-    fn take(&mut self, finding: Finding, id: StoryId) {
+    fn take(&mut self, finding: Finding, own: Vec<Arc<Event>>, id: StoryId) {
         // An incident without a finding is none, so the first one always has room.
         let findings_max = self.rules.limits().incident_findings_max.max(1);
         let Some(incident) = self.open.get_mut(&id) else { return };
         let touches = finding.touches.clone();
         let events: Vec<_> = finding.evidence.iter().map(|evidence| evidence.event).collect();
+        self.changes.note(id);
         if !incident.take(finding, findings_max) {
             return;
         }
+        incident.owned.extend(own.iter().map(|event| event.id));
+        incident.evidence.extend(own);
         for entity in touches {
             self.by_entity.entry(entity.clone()).or_default().insert(id);
+            if self.is_sharded && !incident.entities.contains(&entity) {
+                self.questions.entry(id).or_default().insert(entity.clone());
+            }
             incident.entities.insert(entity);
         }
         for event in events {
@@ -243,20 +291,24 @@ impl Incidents {
         }
     }
 
-    fn merge(&mut self, younger: StoryId, into: StoryId, now: Timestamp) -> Option<Story> {
-        let mut merged = self.open.remove(&younger)?;
-        self.unindex(&merged);
-        merged.telling += 1;
-        let state = State::Merged { into };
-        let story = narrate(&merged, state, merged.telling, now, self.rules.limits());
+    fn merge(&mut self, younger: StoryId, into: StoryId, now: Timestamp) -> Option<Telling> {
+        let mut merged = self.end(younger)?;
+        // Nobody has heard of one that waits for an answer: it goes without a word.
+        let told = if merged.is_told || !self.is_sharded {
+            merged.tell(State::Merged { into }, now, self.rules.limits())
+        } else {
+            None
+        };
         for finding in merged.findings {
-            self.take(finding, into);
+            self.take(finding, Vec::new(), into);
         }
         if let Some(incident) = self.open.get_mut(&into) {
+            incident.owned.extend(merged.owned);
+            incident.evidence.extend(merged.evidence);
             incident.further += merged.further;
             incident.predecessor = incident.predecessor.max(merged.predecessor);
         }
-        story
+        told
     }
 
     /// Takes back a finding that a better one about the same thing replaces.
@@ -272,6 +324,7 @@ impl Incidents {
             }
             incident.findings.retain(|finding| finding.id != *id);
             incident.is_dirty = true;
+            self.changes.note(story);
             // Its events stay the incident's: they were told in it.
             let touches = incident.findings.iter().flat_map(|finding| &finding.touches);
             let touches: BTreeSet<_> = touches.cloned().collect();
@@ -284,45 +337,57 @@ impl Incidents {
     }
 
     /// Lets time pass: tells amendments that are due, resolves what is quiet.
-    pub fn advance(&mut self, now: Timestamp) -> Vec<Story> {
+    pub fn advance(&mut self, now: Timestamp) -> Vec<Telling> {
         let limits = self.rules.limits();
         let quiet = now.before(limits.quiet);
         let ended: Vec<_> =
             self.open.values().filter(|it| it.news_at <= quiet).map(|it| it.id).collect();
         let mut told: Vec<_> = ended.into_iter().filter_map(|id| self.resolve(id, now)).collect();
         let due = now.before(self.rules.limits().amend_every);
+        told.extend(self.tell_unasked(now));
+        self.ask_again(now);
         told.extend(self.amend(|incident| incident.told_at <= due, now));
         self.forget_resolved(now);
         told
     }
 
     /// Tells every amendment that waits for its time: nothing more will come.
-    pub fn finish(&mut self, now: Timestamp) -> Vec<Story> {
+    pub fn finish(&mut self, now: Timestamp) -> Vec<Telling> {
         self.amend(|_| true, now)
     }
 
-    fn amend(&mut self, is_due: impl Fn(&Incident) -> bool, now: Timestamp) -> Vec<Story> {
+    fn amend(&mut self, is_due: impl Fn(&Incident) -> bool, now: Timestamp) -> Vec<Telling> {
         let limits = self.rules.limits();
-        let due = self.open.values_mut().filter(|incident| incident.is_dirty && is_due(incident));
+        let is_due = |it: &&mut Incident| it.is_told && it.is_dirty && is_due(it);
+        let due = self.open.values_mut().filter(is_due);
         due.filter_map(|incident| {
+            self.changes.note(incident.id);
             incident.is_dirty = false;
             incident.told_at = now;
-            incident.telling += 1;
-            narrate(incident, State::Amended, incident.telling, now, limits)
+            incident.tell(State::Amended, now, limits)
         })
         .collect()
     }
 
-    fn resolve(&mut self, id: StoryId, now: Timestamp) -> Option<Story> {
+    /// Takes an incident out: what it was is the caller's.
+    fn end(&mut self, id: StoryId) -> Option<Incident> {
         let incident = self.open.remove(&id)?;
         self.unindex(&incident);
+        self.questions.remove(&id);
+        self.changes.end(id);
+        Some(incident)
+    }
+
+    fn resolve(&mut self, id: StoryId, now: Timestamp) -> Option<Telling> {
+        let mut incident = self.end(id)?;
         for entity in incident.findings.iter().flat_map(|finding| &finding.touches) {
             self.resolved.insert(entity.clone(), Resolved { id, at: now });
         }
-        narrate(&incident, State::Resolved, incident.telling + 1, now, self.rules.limits())
+        self.changes.resolved();
+        incident.tell(State::Resolved, now, self.rules.limits())
     }
 
-    fn make_room(&mut self, now: Timestamp) -> Vec<Story> {
+    fn make_room(&mut self, now: Timestamp) -> Vec<Telling> {
         if self.open.len() < self.rules.limits().incidents_open_max {
             return Vec::new();
         }
@@ -332,7 +397,11 @@ impl Incidents {
 
     fn forget_resolved(&mut self, now: Timestamp) {
         let horizon = now.before(self.rules.limits().successor_horizon);
+        let before = self.resolved.len();
         self.resolved.retain(|_, resolved| resolved.at >= horizon);
+        if self.resolved.len() != before {
+            self.changes.resolved();
+        }
     }
 }
 

@@ -16,13 +16,13 @@ mod trace;
 mod view;
 mod weigh;
 
-pub use directory::{Admission, Directory, Ending, Grave};
-pub use incident::{IncidentRef, Incidents};
+pub use directory::{Admission, Directory};
+pub use incident::{Handed, IncidentRef, Incidents, IncidentsCut, Joined, Question};
 pub use limits::Limits;
 pub use pattern::{Doubt, Draft, Pattern, Patterns, Spec};
 pub use ring::{Ring, Told};
 pub use rules::Rules;
-pub use shard::{Output, Shard};
+pub use shard::{Cut, Live, Output, Restored, Shard};
 pub use timers::Timers;
 pub use trace::{Effects, Found, Trace};
 pub use view::View;

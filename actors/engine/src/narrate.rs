@@ -35,6 +35,7 @@ pub(crate) fn narrate(
     let chain = chain(findings, root, limits.chain_links_max);
     let event_ids: BTreeSet<EventId> =
         findings.iter().flat_map(|it| &it.evidence).map(|evidence| evidence.event).collect();
+    let references = event_ids.difference(&incident.owned).copied().collect();
     let entities: BTreeSet<&Entity> = findings.iter().flat_map(|it| &it.touches).collect();
     let traces: BTreeSet<_> = findings.iter().map(|it| it.id.trace).collect();
     let (lost, late) = gaps(findings);
@@ -61,6 +62,7 @@ pub(crate) fn narrate(
         entities: entities.into_iter().cloned().collect(),
         trace_ids: traces.into_iter().collect(),
         event_ids: event_ids.into_iter().collect(),
+        references,
         predecessor: incident.predecessor,
     })
 }

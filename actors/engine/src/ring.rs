@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tapio_model::{Event, Outcome, Story, Timestamp, TraceId};
+use tapio_model::{Event, Outcome, Story, Telling, Timestamp, TraceId};
 
-use crate::{Incidents, Output, Rules, Shard};
+use crate::{Found, Incidents, Output, Rules, Shard};
 
 /// What an engine tells the world, in order: evidence always before the story that cites it.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +20,15 @@ pub enum Told {
         /// Its events.
         events: Vec<Arc<Event>>,
     },
+}
+
+impl Told {
+    /// Takes a telling apart: its evidence first, if it brings any.
+    pub fn of(telling: Telling) -> impl Iterator<Item = Self> {
+        let Telling { story, evidence } = telling;
+        let evidence = (!evidence.is_empty()).then_some(Self::Evidence(evidence));
+        evidence.into_iter().chain([Self::Story(story)])
+    }
 }
 
 /// How often incidents look whether something is due.
@@ -117,13 +126,11 @@ impl Ring {
         for output in self.shard.take_outputs() {
             match output {
                 Output::Found(found) => {
-                    if !found.events.is_empty() {
-                        self.told.push(Told::Evidence(found.events));
-                    }
-                    let stories = self.incidents.admit(found.finding, self.now);
+                    let Found { finding, events } = *found;
+                    let stories = self.incidents.admit(finding, events, self.now);
                     self.tell(stories);
                 }
-                Output::Retracted(id) => self.incidents.retract(&id),
+                Output::Retracted(id, _anchor) => self.incidents.retract(&id),
                 Output::Dead { trace, events } => self.told.push(Told::Dead { trace, events }),
             }
         }
@@ -134,7 +141,7 @@ impl Ring {
         }
     }
 
-    fn tell(&mut self, stories: Vec<Story>) {
-        self.told.extend(stories.into_iter().map(|story| Told::Story(Box::new(story))));
+    fn tell(&mut self, tellings: Vec<Telling>) {
+        self.told.extend(tellings.into_iter().flat_map(Told::of));
     }
 }

@@ -10,6 +10,7 @@ pub struct Rules {
     limits: Limits,
     patterns: Vec<(u64, Arc<dyn Pattern>)>,
     wake_set: u64,
+    is_audited: bool,
 }
 
 impl Rules {
@@ -21,7 +22,20 @@ impl Rules {
             .map(|pattern| (pattern.spec().wake_set(), Arc::clone(pattern)))
             .collect();
         let wake_set = patterns.iter().fold(0, |all, (set, _)| all | set);
-        Self { limits, patterns, wake_set }
+        Self { limits, patterns, wake_set, is_audited: false }
+    }
+
+    /// Returns the same rules, under which what became of each single event is written down too.
+    #[must_use]
+    pub const fn audited(mut self) -> Self {
+        self.is_audited = true;
+        self
+    }
+
+    /// Says whether what became of each single event is written down.
+    #[must_use]
+    pub const fn is_audited(&self) -> bool {
+        self.is_audited
     }
 
     /// Returns the limits.

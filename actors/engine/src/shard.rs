@@ -1,21 +1,26 @@
 //! All traces of one shard in one place, without actors: the fast mode, replay and simulation.
 
+mod log;
+
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
-use tapio_model::{Event, FindingId, Ledger, Outcome, Timestamp, TraceId};
+use tapio_model::{
+    Ending, Entity, Event, FindingId, Ledger, Outcome, ShedReason, Timestamp, TraceId,
+};
 
-use crate::{Admission, Directory, Effects, Ending, Found, Grave, Rules, Trace};
+pub use self::log::{Cut, Live, Restored};
+use crate::{Admission, Directory, Effects, Found, Rules, Timers, Trace};
 
 /// What a shard hands on: to the incidents, or to the dead letters.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
     /// A finding, new or amended.
     Found(Box<Found>),
-    /// A finding that a better one replaces.
-    Retracted(FindingId),
+    /// A finding that a better one replaces, and its anchor.
+    Retracted(FindingId, Entity),
     /// A trace panicked too often; these events of it are cited by no story.
     Dead {
         /// The trace.
@@ -25,18 +30,11 @@ pub enum Output {
     },
 }
 
-#[derive(Debug)]
-struct Live {
-    trace: Trace,
-    failures: u32,
-}
-
 /// All traces of one shard. The same brain as the actors', without the actors.
 #[derive(Debug)]
 pub struct Shard {
     rules: Arc<Rules>,
     directory: Directory<Live>,
-    now: Timestamp,
     outputs: Vec<Output>,
 }
 
@@ -44,7 +42,7 @@ impl Shard {
     /// Makes an empty shard.
     #[must_use]
     pub fn new(rules: Arc<Rules>) -> Self {
-        Self { rules, directory: Directory::new(), now: Timestamp::MIN, outputs: Vec::new() }
+        Self { rules, directory: Directory::new(), outputs: Vec::new() }
     }
 
     /// Returns the accounts.
@@ -70,6 +68,12 @@ impl Shard {
         std::mem::take(&mut self.outputs)
     }
 
+    /// Says whether something was found since the outputs were last taken.
+    #[must_use]
+    pub const fn has_outputs(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
     /// Returns when the shard wants to be advanced next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
@@ -80,39 +84,52 @@ impl Shard {
     /// as the latest seen.
     pub fn observe(&mut self, event: Arc<Event>, now: Timestamp) -> Outcome {
         self.advance(now);
-        let outcome = self.place(event);
-        self.directory.ledger.receive(outcome);
-        outcome
+        self.receive(event).unwrap_or(Outcome::Duplicate)
     }
 
-    fn place(&mut self, event: Arc<Event>) -> Outcome {
-        let (rules, now) = (&self.rules, self.now);
+    /// Takes an event in now, and books it unless it is booked.
+    fn receive(&mut self, event: Arc<Event>) -> Option<Outcome> {
+        let id = event.id;
+        let outcome = self.place(event)?;
+        self.directory.receive(id, outcome, self.rules.is_audited());
+        Some(outcome)
+    }
+
+    fn place(&mut self, event: Arc<Event>) -> Option<Outcome> {
+        let (rules, now) = (&self.rules, self.directory.now());
         let id = event.trace.trace_id;
-        match self.directory.admit(&event, now, rules.limits()) {
-            Admission::Refused(outcome) => outcome,
+        match self.directory.admit(&event, rules.limits()) {
+            Admission::Known => None,
+            Admission::Refused(outcome) => {
+                if outcome == Outcome::Shed(ShedReason::NodeTraces) {
+                    self.directory.refuse(&event, rules.limits());
+                }
+                Some(outcome)
+            }
             Admission::Open(incarnation) => {
                 let mut trace = Trace::open(id, incarnation, now);
                 let outcome = trace.observe(event, now, rules);
                 self.directory.timers.set(trace.deadline(), id);
-                self.directory.live.insert(id, Live { trace, failures: 0 });
-                outcome
+                self.directory.open(id, Live { trace, failures: 0 });
+                Some(outcome)
             }
             Admission::Live => {
-                let Some(live) = self.directory.live.get_mut(&id) else { return Outcome::Late };
+                self.directory.touch(id);
+                let live = self.directory.live.get_mut(&id)?;
                 let before = live.trace.deadline();
                 let outcome = live.trace.observe(event, now, rules);
                 if live.trace.deadline() < before {
                     self.directory.timers.set(live.trace.deadline(), id);
                 }
-                outcome
+                Some(outcome)
             }
         }
     }
 
     /// Lets every trace think whose time has come by `now`.
     pub fn advance(&mut self, now: Timestamp) {
-        self.now = self.now.max(now);
-        while let Some((at, traces)) = self.directory.timers.pop(self.now) {
+        self.directory.reach(now);
+        while let Some((at, traces)) = self.directory.timers.pop(self.directory.now()) {
             for trace in traces {
                 self.tick(trace, at);
             }
@@ -121,9 +138,10 @@ impl Shard {
 
     fn tick(&mut self, id: TraceId, now: Timestamp) {
         let Some(live) = self.directory.live.get_mut(&id) else { return };
-        if live.trace.deadline() > now {
+        if Timers::due(Directory::<()>::TIMER_BUCKET, live.trace.deadline()) > now {
             // Not yet: an urgent event had set an earlier alarm, or a failure a later one. One
-            // alarm stays set for each deadline, so none is lost.
+            // alarm stays set for each deadline, so none is lost; and none but its own ends the
+            // wait, because a trace that was read again has no others.
             return;
         }
         let rules = &self.rules;
@@ -132,22 +150,26 @@ impl Shard {
             Ok(effects) => {
                 live.failures = 0;
                 self.directory.timers.set(live.trace.deadline(), id);
-                let grave = effects.closed.then(|| Grave::of(&live.trace, Ending::Closed));
-                self.settle(effects, grave, now);
+                let is_over = effects.closed;
+                self.settle(effects);
+                if is_over {
+                    self.bury(id, Ending::Closed);
+                }
             }
             Err(_panic) => self.fail(id, now),
         }
     }
 
-    fn settle(&mut self, effects: Effects, grave: Option<Grave>, now: Timestamp) {
-        let Effects { cited, expired, found, retracted, closed: _ } = effects;
-        self.directory.ledger.rebook(Outcome::Open, Outcome::Story, cited);
-        self.directory.ledger.rebook(Outcome::Open, Outcome::Expired, expired);
-        self.outputs.extend(found.into_iter().map(|found| Output::Found(Box::new(found))));
-        self.outputs.extend(retracted.into_iter().map(Output::Retracted));
-        if let Some(grave) = grave {
-            self.directory.bury(grave, now, self.rules.limits());
-        }
+    fn settle(&mut self, effects: Effects) {
+        self.directory.book(&effects, self.rules.is_audited());
+        self.outputs.extend(effects.outputs());
+    }
+
+    fn bury(&mut self, id: TraceId, ending: Ending) {
+        let (limits, upto) = (self.rules.limits(), self.directory.sequence());
+        let Some(live) = self.directory.live.get(&id) else { return };
+        let grave = self.directory.grave(&live.trace, ending, upto, limits);
+        self.directory.bury(grave, limits);
     }
 
     fn fail(&mut self, id: TraceId, now: Timestamp) {
@@ -156,13 +178,13 @@ impl Shard {
         live.failures += 1;
         if live.failures < limits.tries_max {
             live.trace.back_off(now, live.failures, limits.backoff);
-            self.directory.timers.set(live.trace.deadline(), id);
+            let deadline = live.trace.deadline();
+            self.directory.timers.set(deadline, id);
             return;
         }
-        let grave = Grave::of(&live.trace, Ending::Quarantined);
-        let events = live.trace.take_open_events();
-        self.directory.ledger.rebook(Outcome::Open, Outcome::DeadLetter, events.len() as u64);
-        self.directory.bury(grave, now, limits);
+        let events = live.trace.clone().take_open_events();
+        self.directory.book_dead(&events, self.rules.is_audited());
+        self.bury(id, Ending::Quarantined);
         self.outputs.push(Output::Dead { trace: id, events });
     }
 }

@@ -1,13 +1,16 @@
 //! What one trace thinks.
 
+mod written;
+
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use ahash::AHashSet;
 use tapio_model::{
-    Event, EventId, Finding, FindingId, Incarnation, Level, Outcome, ShedReason, Timestamp, TraceId,
+    Entity, Event, EventId, Finding, FindingId, Incarnation, Level, Outcome, ShedReason, Timestamp,
+    TraceId,
 };
 
-use crate::{Limits, Rules, View, weigh};
+use crate::{Limits, Output, Rules, View, weigh};
 
 /// A finding, new or amended, with the events it cites for the first time.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,12 +28,22 @@ pub struct Effects {
     pub cited: u64,
     /// Events that were open and left the window uncited.
     pub expired: u64,
+    /// Which those are, if the rules are audited.
+    pub expired_events: Vec<EventId>,
     /// Findings that are new or changed.
     pub found: Vec<Found>,
-    /// Findings that a better one about the same thing replaces.
-    pub retracted: Vec<FindingId>,
+    /// Findings that a better one about the same thing replaces, each with its anchor.
+    pub retracted: Vec<(FindingId, Entity)>,
     /// The trace is over: take it away.
     pub closed: bool,
+}
+
+impl Effects {
+    /// Takes what is to be handed on.
+    pub fn outputs(self) -> impl Iterator<Item = Output> {
+        let found = self.found.into_iter().map(|found| Output::Found(Box::new(found)));
+        found.chain(self.retracted.into_iter().map(|(id, anchor)| Output::Retracted(id, anchor)))
+    }
 }
 
 /// The state of one trace: its events inside the window, and what it found in them.
@@ -119,10 +132,16 @@ impl Trace {
     /// Returns how many events are held that no finding cites.
     #[must_use]
     pub fn open_events(&self) -> u64 {
-        let cited = self.memory.as_ref().map_or(0, |memory| {
-            self.events.iter().filter(|event| memory.cited.binary_search(&event.id).is_ok()).count()
-        });
-        (self.events.len() - cited) as u64
+        match &self.memory {
+            None => self.events.len() as u64,
+            Some(_) => self.open_event_ids().count() as u64,
+        }
+    }
+
+    fn open_event_ids(&self) -> impl Iterator<Item = EventId> {
+        let cited = self.memory.as_ref().map_or(&[][..], |memory| &memory.cited);
+        let events = self.events.iter().map(|event| event.id);
+        events.filter(|event| cited.binary_search(event).is_err())
     }
 
     /// Takes the events that no finding cites, and keeps the others.
@@ -240,11 +259,18 @@ impl Trace {
         let is_mature = now.since(self.last_at) >= limits.window;
         if is_mature || now.since(self.opened_at) >= limits.trace_age_max {
             effects.expired += self.open_events();
+            if rules.is_audited() {
+                effects.expired_events.extend(self.open_event_ids());
+            }
             effects.closed = true;
             self.deadline = Timestamp::MAX;
             return effects;
         }
-        effects.expired += self.slide(now, limits);
+        let expired = self.slide(now, limits);
+        effects.expired += expired.len() as u64;
+        if rules.is_audited() {
+            effects.expired_events.extend(expired);
+        }
         self.deadline = next_step(self.opened_at, now, limits.window / 2);
         effects
     }
@@ -265,12 +291,15 @@ impl Trace {
         Some(weigh::weigh(drafts, origin))
     }
 
-    fn adopt(&mut self, findings: Vec<Finding>, effects: &mut Effects) {
+    fn adopt(&mut self, mut findings: Vec<Finding>, effects: &mut Effects) {
         if findings.is_empty() && self.memory.is_none() {
             return;
         }
         let memory = self.memory.get_or_insert_default();
-        for finding in &findings {
+        for finding in &mut findings {
+            if let Some(known) = memory.findings.iter().find(|known| known.id == finding.id) {
+                finding.anchor = known.anchor.clone();
+            }
             let unchanged = memory.findings.iter().any(|known| is_same(known, finding));
             if unchanged {
                 continue;
@@ -290,11 +319,11 @@ impl Trace {
             let replaced =
                 findings.iter().any(|finding| finding.touches.contains(&known.id.subject));
             if !holds && replaced {
-                effects.retracted.push(known.id.clone());
+                effects.retracted.push((known.id.clone(), known.anchor.clone()));
             }
         }
         memory.findings.retain(|known| {
-            !effects.retracted.contains(&known.id)
+            effects.retracted.iter().all(|(retracted, _)| *retracted != known.id)
                 && findings.iter().all(|finding| finding.id != known.id)
         });
         memory.findings.extend(findings);
@@ -311,24 +340,25 @@ impl Trace {
             return;
         }
         let (over, held) = (events_of(&over), events_of(&memory.findings));
-        self.keep(limits, |event| {
+        drop(self.keep(limits, |event| {
             over.binary_search(&event.id).is_err() || held.binary_search(&event.id).is_ok()
-        });
+        }));
     }
 
-    /// Lets events go that are older than the window and that no finding holds.
-    fn slide(&mut self, now: Timestamp, limits: &Limits) -> u64 {
+    /// Lets events go that are older than the window and that no finding holds. Returns those that
+    /// no finding has cited either.
+    fn slide(&mut self, now: Timestamp, limits: &Limits) -> Vec<EventId> {
         let begin = now.before(limits.window);
         if self.events.first().is_none_or(|oldest| oldest.time >= begin) {
-            return 0;
+            return Vec::new();
         }
         let held = self.memory.as_ref().map(|memory| events_of(&memory.findings));
         let held = held.unwrap_or_default();
         self.keep(limits, |event| event.time >= begin || held.binary_search(&event.id).is_ok())
     }
 
-    /// Lets go what does not stay. Returns how many of those events no finding has cited.
-    fn keep(&mut self, limits: &Limits, stays: impl Fn(&Event) -> bool) -> u64 {
+    /// Lets go what does not stay. Returns those of the events that no finding has cited.
+    fn keep(&mut self, limits: &Limits, stays: impl Fn(&Event) -> bool) -> Vec<EventId> {
         let newest = self.newest();
         let memory = self.memory.get_or_insert_default();
         memory.newest = newest;
@@ -352,9 +382,11 @@ impl Trace {
             memory.ids.remove(&forgotten);
         }
         gone.sort_unstable();
-        let cited = memory.cited.len();
-        memory.cited.retain(|event| gone.binary_search(event).is_err());
-        (gone.len() - (cited - memory.cited.len())) as u64
+        let (cited, held): (Vec<_>, Vec<_>) =
+            memory.cited.iter().partition(|event| gone.binary_search(event).is_ok());
+        memory.cited = held;
+        gone.retain(|event| cited.binary_search(event).is_err());
+        gone
     }
 
     /// Puts the next `tick` off after a panic: `backoff`, doubled with every failure.

@@ -128,6 +128,7 @@ fn finding(spec: &Spec, mut draft: Draft, origin: Origin, verdict: Verdict) -> F
     let mut told = BTreeSet::new();
     recommendation.retain(|step| told.insert(step.clone()));
     Finding {
+        anchor: anchor(&draft.subject, &touches),
         id: FindingId {
             trace: origin.trace,
             incarnation: origin.incarnation,
@@ -150,6 +151,26 @@ fn finding(spec: &Spec, mut draft: Draft, origin: Origin, verdict: Verdict) -> F
         late: origin.late,
         trace_events: origin.events,
     }
+}
+
+/// Chooses the thing by which the incident of a finding is found: what it is about if that is
+/// something people name, else the workload, service or node it belongs to.
+fn anchor(subject: &Entity, touches: &BTreeSet<Entity>) -> Entity {
+    let rank = |entity: &Entity| match entity {
+        Entity::Workload { .. } => Some(0),
+        Entity::Service { .. } => Some(1),
+        Entity::Edge { .. } => Some(2),
+        Entity::Node { .. } => Some(3),
+        Entity::Container { .. }
+        | Entity::Cgroup { .. }
+        | Entity::Pod { .. }
+        | Entity::Object { .. } => None,
+    };
+    if rank(subject).is_some() {
+        return subject.clone();
+    }
+    let named = touches.iter().filter_map(|entity| Some((rank(entity)?, entity)));
+    named.min().map_or_else(|| subject.clone(), |(_, entity)| entity.clone())
 }
 
 /// Weighs a draft by the class of its evidence, its witnesses, and what is missing.

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, WrapFuture};
-use tapio_engine::{Incidents, Output, Rules, Told};
-use tapio_model::{Story, Timestamp};
+use tapio_engine::{Found, Incidents, Output, Rules, Told};
+use tapio_model::{Telling, Timestamp};
 use tokio::sync::mpsc;
 use tracing::error;
 
 use crate::related::OpenIncidents;
 
-/// Joins findings to incidents. One a node for now; sharded like traces once there are more nodes.
+/// Joins findings to incidents. One a node, where there is one
+/// node; see [`OwnedIncidentActor`](crate::owned) for a node among several.
 #[derive(Debug)]
 pub(crate) struct IncidentActor {
     incidents: Incidents,
@@ -31,21 +32,19 @@ impl IncidentActor {
     fn admit(&mut self, output: Output, tellings: &mut Vec<Told>) {
         match output {
             Output::Found(found) => {
-                if !found.events.is_empty() {
-                    tellings.push(Told::Evidence(found.events));
-                }
-                let stories = self.incidents.admit(found.finding, self.now);
+                let Found { finding, events } = *found;
+                let stories = self.incidents.admit(finding, events, self.now);
                 self.publish(stories, tellings);
             }
-            Output::Retracted(id) => self.incidents.retract(&id),
+            Output::Retracted(id, _anchor) => self.incidents.retract(&id),
             Output::Dead { trace, events } => tellings.push(Told::Dead { trace, events }),
         }
     }
 
-    fn publish(&self, stories: Vec<Story>, tellings: &mut Vec<Told>) {
-        for story in stories {
-            self.index.note(&story);
-            tellings.push(Told::Story(Box::new(story)));
+    fn publish(&self, stories: Vec<Telling>, tellings: &mut Vec<Told>) {
+        for telling in stories {
+            self.index.note(&telling.story);
+            tellings.extend(Told::of(telling));
         }
     }
 

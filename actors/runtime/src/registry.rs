@@ -1,13 +1,18 @@
 //! The register of a shard's traces: opens, wakes, restarts, passivates and buries them.
 
+mod log;
+mod look;
+
 use std::{cell::RefCell, collections::VecDeque, rc::Rc, sync::Arc};
 
 use actix::{Actor, Addr, dev::SendError};
-use tapio_engine::{Admission, Directory, Effects, Ending, Grave, Output, Rules, Trace};
-use tapio_model::{Event, Ledger, Outcome, ShedReason, Timestamp, TraceId};
+use tapio_engine::{Admission, Directory, Effects, Output, Rules, Timers, Trace};
+use tapio_model::{Ending, Event, Outcome, ShedReason, Timestamp, TraceId};
 
+pub use self::look::TracesOf;
 use crate::{
     desk::{Desk, Report},
+    stats::ShardStats,
     trace::{Cell, TraceActor, Wake},
 };
 
@@ -15,48 +20,24 @@ use crate::{
 #[derive(Debug)]
 struct Slot {
     cell: Rc<RefCell<Cell>>,
-    /// `None` while the trace is passive or backing off.
+    /// `None` while the trace is passive.
     addr: Option<Addr<TraceActor>>,
     is_woken: bool,
     failures: u32,
-    /// Not before this time after a panic.
-    retry_at: Timestamp,
     /// The deadline an alarm was last set for.
     alarm: Timestamp,
 }
 
-/// Figures of one shard, or of several added up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ShardStats {
-    /// The accounts.
-    pub ledger: Ledger,
-    /// Traces that live.
-    pub live_traces: u64,
-    /// Of those, traces that have an actor at the moment; the others are passive.
-    pub live_actors: u64,
-    /// About how many bytes they hold, shared places left out.
-    pub live_bytes: u64,
-    /// Events that wait in the inboxes of their traces.
-    pub waiting_events: u64,
-    /// Actors that were rebuilt after a panic.
-    pub restarts: u64,
-    /// Traces that panicked too often.
-    pub quarantined: u64,
-    /// Wakes that a mailbox refused; the events were kept.
-    pub wakes_refused: u64,
-}
-
-impl ShardStats {
-    /// Adds another shard's figures.
-    pub fn add(&mut self, other: &Self) {
-        self.ledger.add(&other.ledger);
-        self.live_traces += other.live_traces;
-        self.live_actors += other.live_actors;
-        self.live_bytes += other.live_bytes;
-        self.waiting_events += other.waiting_events;
-        self.restarts += other.restarts;
-        self.quarantined += other.quarantined;
-        self.wakes_refused += other.wakes_refused;
+impl Slot {
+    fn new(trace: Trace, now: Timestamp) -> Self {
+        let cell = Cell { trace, inbox: VecDeque::new(), now };
+        Self {
+            cell: Rc::new(RefCell::new(cell)),
+            addr: None,
+            is_woken: false,
+            failures: 0,
+            alarm: Timestamp::MIN,
+        }
     }
 }
 
@@ -66,11 +47,12 @@ pub(crate) struct Registry {
     rules: Arc<Rules>,
     directory: Directory<Slot>,
     desk: Desk,
-    now: Timestamp,
     stats: ShardStats,
     /// Actors that were woken and have not reported yet.
     woken: usize,
     outputs: Vec<Output>,
+    /// Whether the traces follow a log, whose entries come one at a time and are never shed here.
+    is_following: bool,
 }
 
 impl Registry {
@@ -79,92 +61,75 @@ impl Registry {
             rules,
             directory: Directory::new(),
             desk,
-            now: Timestamp::MIN,
             stats: ShardStats::default(),
             woken: 0,
             outputs: Vec::new(),
+            is_following: false,
         }
-    }
-
-    pub(crate) fn stats(&self) -> ShardStats {
-        let mut stats = ShardStats {
-            ledger: self.directory.ledger,
-            live_traces: self.directory.live.len() as u64,
-            ..self.stats
-        };
-        for slot in self.directory.live.values() {
-            let cell = slot.cell.borrow();
-            stats.live_actors += u64::from(slot.addr.is_some());
-            stats.live_bytes += cell.trace.bytes() as u64;
-            stats.waiting_events += cell.inbox.len() as u64;
-        }
-        stats
     }
 
     pub(crate) fn take_outputs(&mut self) -> Vec<Output> {
         std::mem::take(&mut self.outputs)
     }
 
-    pub(crate) fn waiting_outputs(&self) -> usize {
+    pub(crate) const fn waiting_outputs(&self) -> usize {
         self.outputs.len()
     }
 
     pub(crate) const fn now(&self) -> Timestamp {
-        self.now
+        self.directory.now()
     }
 
-    /// Says whether every trace has thought what was due.
+    /// Says whether every trace has taken in what came for it, and thought what was due.
     pub(crate) const fn is_quiet(&self) -> bool {
         self.woken == 0
     }
 
     /// Takes an event in: into the inbox of its trace, or into another account.
     pub(crate) fn deliver(&mut self, event: Arc<Event>) {
-        let outcome = self.place(event, self.now);
-        self.directory.ledger.receive(outcome);
+        let id = event.id;
+        if let Some(outcome) = self.place(event, self.now()) {
+            self.directory.receive(id, outcome, self.rules.is_audited());
+        }
     }
 
-    /// `at` is when the event came in: earlier than now if it waited for a trace that closed.
-    fn place(&mut self, event: Arc<Event>, at: Timestamp) -> Outcome {
+    /// Finds an event its place, unless it is booked. `at` is when it came in: earlier than now if
+    /// it waited for a trace that closed.
+    fn place(&mut self, event: Arc<Event>, at: Timestamp) -> Option<Outcome> {
         let (id, limits) = (event.trace.trace_id, self.rules.limits());
-        match self.directory.admit(&event, self.now, limits) {
-            Admission::Refused(outcome) => return outcome,
-            Admission::Live => {}
+        match self.directory.admit(&event, limits) {
+            Admission::Known => return None,
+            Admission::Refused(outcome) => {
+                if outcome == Outcome::Shed(ShedReason::NodeTraces) {
+                    self.directory.refuse(&event, limits);
+                }
+                return Some(outcome);
+            }
+            Admission::Live => self.directory.touch(id),
             Admission::Open(incarnation) => {
-                let cell = Cell {
-                    trace: Trace::open(id, incarnation, at),
-                    inbox: VecDeque::new(),
-                    now: self.now,
-                };
-                let slot = Slot {
-                    cell: Rc::new(RefCell::new(cell)),
-                    addr: None,
-                    is_woken: false,
-                    failures: 0,
-                    retry_at: Timestamp::MIN,
-                    alarm: Timestamp::MIN,
-                };
-                self.directory.live.insert(id, slot);
+                let trace = Trace::open(id, incarnation, at);
+                self.directory.open(id, Slot::new(trace, self.directory.now()));
             }
         }
-        let Some(slot) = self.directory.live.get(&id) else { return Outcome::Late };
+        let slot = self.directory.live.get(&id)?;
         let mut cell = slot.cell.borrow_mut();
-        if cell.inbox.len() >= limits.mailbox_events_max {
+        if cell.inbox.len() >= limits.mailbox_events_max && !self.is_following {
             cell.trace.note_lost();
-            return Outcome::Shed(ShedReason::Mailbox);
+            return Some(Outcome::Shed(ShedReason::Mailbox));
         }
         cell.inbox.push_back((event, at));
         drop(cell);
         self.wake(id);
-        Outcome::Open
+        Some(Outcome::Open)
     }
 
     /// Wakes the trace's actor, making it first if the trace has none.
     fn wake(&mut self, id: TraceId) {
+        let now = self.directory.now();
         let Some(slot) = self.directory.live.get_mut(&id) else { return };
         // An actor that is on its way sees it too.
-        slot.cell.borrow_mut().now = self.now;
-        if slot.is_woken || self.now < slot.retry_at {
+        slot.cell.borrow_mut().now = now;
+        if slot.is_woken {
             return;
         }
         let addr = slot.addr.get_or_insert_with(|| {
@@ -178,17 +143,17 @@ impl Registry {
             }
             Err(SendError::Full(_)) => {
                 self.stats.wakes_refused += 1;
-                self.directory.timers.set(self.now, id);
+                self.directory.timers.set(now, id);
             }
             // Died without a report, which only a panic outside a handler can do.
-            Err(SendError::Closed(_)) => self.restart(id),
+            Err(SendError::Closed(_)) => self.restart(id, now),
         }
     }
 
     /// Lets time pass: wakes every trace whose tick is due.
     pub(crate) fn advance(&mut self, now: Timestamp) {
-        self.now = self.now.max(now);
-        while let Some((at, traces)) = self.directory.timers.pop(self.now) {
+        self.directory.reach(now);
+        while let Some((at, traces)) = self.directory.timers.pop(self.now()) {
             for id in traces {
                 let Some(slot) = self.directory.live.get(&id) else { continue };
                 let cell = slot.cell.borrow();
@@ -206,12 +171,14 @@ impl Registry {
     pub(crate) fn clear_desk(&mut self) {
         for report in self.desk.clear() {
             match report {
-                Report::Rebook(outcome) => self.directory.ledger.rebook(Outcome::Open, outcome, 1),
+                Report::Rebook { event, outcome } => {
+                    self.directory.rebook(event, outcome, self.rules.is_audited());
+                }
                 Report::Thought { trace, effects } => self.settle(trace, effects),
                 Report::Done { trace, has_thought } => self.done(trace, has_thought),
-                Report::Died { trace } => {
+                Report::Died { trace, at } => {
                     self.end_wake();
-                    self.restart(trace);
+                    self.restart(trace, at);
                 }
             }
         }
@@ -225,12 +192,13 @@ impl Registry {
 
     fn done(&mut self, id: TraceId, has_thought: bool) {
         self.end_wake();
+        let now = self.directory.now();
         let Some(slot) = self.directory.live.get_mut(&id) else { return };
         slot.is_woken = false;
         let deadline = slot.cell.borrow().trace.deadline();
         // One alarm a deadline, however often a busy trace is woken before it; one that has passed
         // may have rung while the actor was on its way, and rings again.
-        if deadline != slot.alarm || deadline <= self.now {
+        if deadline != slot.alarm || deadline <= now {
             self.directory.timers.set(deadline, id);
             slot.alarm = deadline;
         }
@@ -241,12 +209,10 @@ impl Registry {
     }
 
     fn settle(&mut self, id: TraceId, effects: Effects) {
-        let Effects { cited, expired, found, retracted, closed } = effects;
-        self.directory.ledger.rebook(Outcome::Open, Outcome::Story, cited);
-        self.directory.ledger.rebook(Outcome::Open, Outcome::Expired, expired);
-        self.outputs.extend(found.into_iter().map(|found| Output::Found(Box::new(found))));
-        self.outputs.extend(retracted.into_iter().map(Output::Retracted));
-        if closed {
+        self.directory.book(&effects, self.rules.is_audited());
+        let is_over = effects.closed;
+        self.outputs.extend(effects.outputs());
+        if is_over {
             self.end_wake();
             self.close(id);
         } else if let Some(slot) = self.directory.live.get_mut(&id) {
@@ -255,42 +221,64 @@ impl Registry {
     }
 
     fn close(&mut self, id: TraceId) {
-        let Some(slot) = self.directory.live.get(&id) else { return };
-        let mut cell = slot.cell.borrow_mut();
-        let (grave, waiting) =
-            (Grave::of(&cell.trace, Ending::Closed), std::mem::take(&mut cell.inbox));
-        drop(cell);
-        self.directory.bury(grave, self.now, self.rules.limits());
+        let waiting = self.bury(id, Ending::Closed);
+        debug_assert!(waiting.is_empty() || !self.is_following, "time passes before events come");
         // What arrived while the trace closed finds its place anew: booked once, as before.
         for (event, at) in waiting {
-            let outcome = self.place(event, at);
-            self.directory.ledger.rebook(Outcome::Open, outcome, 1);
+            let id = event.id;
+            if let Some(outcome) = self.place(event, at) {
+                self.directory.rebook(id, outcome, self.rules.is_audited());
+            }
         }
     }
 
-    /// Rebuilds the actor of a trace that panicked: later, and not more than `tries_max` times.
-    fn restart(&mut self, id: TraceId) {
-        let limits = self.rules.limits();
+    /// Takes a trace away that is over. Returns what still waited for it.
+    fn bury(&mut self, id: TraceId, ending: Ending) -> VecDeque<(Arc<Event>, Timestamp)> {
+        let (limits, upto) = (self.rules.limits(), self.directory.sequence());
+        let Some(slot) = self.directory.live.get(&id) else { return VecDeque::new() };
+        let mut cell = slot.cell.borrow_mut();
+        let grave = self.directory.grave(&cell.trace, ending, upto, limits);
+        let waiting = std::mem::take(&mut cell.inbox);
+        drop(cell);
+        self.directory.bury(grave, limits);
+        waiting
+    }
+
+    /// Rebuilds the actor of a trace that panicked at its time `at`: it thinks later, and not more
+    /// than `tries_max` times. Events come in meanwhile, which no pattern sees.
+    fn restart(&mut self, id: TraceId, at: Timestamp) {
+        let (limits, now) = (self.rules.limits(), self.directory.now());
         let Some(slot) = self.directory.live.get_mut(&id) else { return };
         slot.addr = None;
         slot.is_woken = false;
         slot.failures += 1;
         let mut cell = slot.cell.borrow_mut();
-        if slot.failures < limits.tries_max {
-            self.stats.restarts += 1;
-            cell.trace.back_off(self.now, slot.failures, limits.backoff);
-            slot.retry_at = cell.trace.deadline();
-            slot.alarm = slot.retry_at;
-            self.directory.timers.set(slot.alarm, id);
+        if slot.failures >= limits.tries_max {
+            drop(cell);
+            self.quarantine(id);
             return;
         }
-        let grave = Grave::of(&cell.trace, Ending::Quarantined);
-        let mut events = cell.trace.take_open_events();
-        events.extend(std::mem::take(&mut cell.inbox).into_iter().map(|(event, _)| event));
+        self.stats.restarts += 1;
+        cell.trace.back_off(at, slot.failures, limits.backoff);
+        slot.alarm = cell.trace.deadline();
+        self.directory.timers.set(slot.alarm, id);
+        let is_due = Timers::due(Directory::<()>::TIMER_BUCKET, slot.alarm) <= now;
+        let is_awaited = is_due || !cell.inbox.is_empty();
         drop(cell);
+        if is_awaited {
+            self.wake(id);
+        }
+    }
+
+    fn quarantine(&mut self, id: TraceId) {
+        let Some(slot) = self.directory.live.get(&id) else { return };
+        let cell = Rc::clone(&slot.cell);
+        // The grave knows the youngest event, so it is dug before the events are taken.
+        let waiting = self.bury(id, Ending::Quarantined);
+        let mut events = cell.borrow_mut().trace.take_open_events();
+        events.extend(waiting.into_iter().map(|(event, _)| event));
         self.stats.quarantined += 1;
-        self.directory.ledger.rebook(Outcome::Open, Outcome::DeadLetter, events.len() as u64);
-        self.directory.bury(grave, self.now, limits);
+        self.directory.book_dead(&events, self.rules.is_audited());
         self.outputs.push(Output::Dead { trace: id, events });
     }
 }

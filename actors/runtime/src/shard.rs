@@ -13,9 +13,10 @@ use tokio::sync::oneshot;
 use tracing::error;
 
 use crate::{
-    desk::Desk,
+    desk::{Bell, Desk},
     incident::{Admit, IncidentActor},
-    registry::{Registry, ShardStats},
+    registry::Registry,
+    stats::ShardStats,
 };
 
 /// Outputs that may wait for the incident actor before the shard refuses further batches.
@@ -104,14 +105,9 @@ impl Actor for ShardActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.registry = Some(Registry::new(Arc::clone(&self.rules), Desk::new(ctx.address())));
+        self.registry = Some(Registry::new(Arc::clone(&self.rules), Desk::new(&ctx.address())));
     }
 }
-
-/// There is something on the desk.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Bell;
 
 impl Handler<Bell> for ShardActor {
     type Result = ();

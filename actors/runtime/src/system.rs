@@ -1,8 +1,8 @@
 //! Starts and stops the actors: arbiters, shards pinned to them, and what feeds them.
 
-use std::{collections::BTreeMap, sync::Arc, thread};
+use std::{collections::BTreeMap, sync::Arc};
 
-use actix::{Actor, Addr, Arbiter, Handler, Message, System};
+use actix::{Actor, Addr, Arbiter, Handler, Message};
 use tapio_bus::{Bus, Start, SubscribeError};
 use tapio_engine::{Rules, Told};
 use tapio_model::{ShardId, Timestamp};
@@ -12,9 +12,10 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     feed::{Feed, TimeSource},
     incident::{Finish, IncidentActor, Pass},
-    registry::ShardStats,
     related::OpenIncidents,
     shard::{Advance, GetStats, Settle, ShardActor},
+    stats::ShardStats,
+    threads::{Stopper, Threads},
 };
 
 /// Mailbox of a shard actor: a batch, a tick, a bell and a question at once, and some air.
@@ -60,13 +61,7 @@ pub enum StartError {
 struct Actors {
     shards: BTreeMap<ShardId, Addr<ShardActor>>,
     incidents: Addr<IncidentActor>,
-    system: System,
-}
-
-impl Drop for Actors {
-    fn drop(&mut self) {
-        self.system.stop();
-    }
+    stopper: Stopper,
 }
 
 /// The running actors. Dropping it stops them, and waits until their threads have ended; what was
@@ -76,7 +71,7 @@ pub struct ActorSystem {
     actors: Actors,
     index: Arc<OpenIncidents>,
     fed: Option<oneshot::Receiver<()>>,
-    thread: Option<thread::JoinHandle<()>>,
+    threads: Threads,
 }
 
 impl ActorSystem {
@@ -89,27 +84,18 @@ impl ActorSystem {
         let (ready, started) = oneshot::channel();
         let (done, fed) = oneshot::channel();
         let for_thread = Arc::clone(&index);
-        let thread = thread::Builder::new().name("actors".into()).spawn(move || {
-            let system = System::new();
-            let mut arbiters = Vec::new();
-            if system.block_on(run(parts, for_thread, (ready, done), &mut arbiters)) {
-                // An exit code other than zero is impossible: nobody stops with one.
-                drop(system.run());
-            }
-            for arbiter in arbiters {
-                arbiter.stop();
-                drop(arbiter.join());
-            }
+        let mut threads = Threads::start(async move |arbiters| {
+            run(parts, for_thread, (ready, done), arbiters).await
         })?;
         let actors = match started.await {
             Ok(Ok(actors)) => actors,
             Ok(Err(refused)) => {
-                drop(thread.join());
+                threads.join();
                 return Err(refused.into());
             }
             Err(_ended) => return Err(StartError::Gone),
         };
-        Ok(Self { actors, index, fed: Some(fed), thread: Some(thread) })
+        Ok(Self { actors, index, fed: Some(fed), threads })
     }
 
     /// Returns the node's open incidents by entity.
@@ -182,10 +168,8 @@ impl ActorSystem {
     }
 
     fn stop(&mut self) {
-        self.actors.system.stop();
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join());
-        }
+        self.actors.stopper.stop();
+        self.threads.join();
     }
 }
 
@@ -268,5 +252,5 @@ async fn start(
         });
         feeds.push(fed);
     }
-    Ok((Actors { shards: addrs, incidents, system: System::current() }, feeds))
+    Ok((Actors { shards: addrs, incidents, stopper: Stopper::current() }, feeds))
 }

@@ -28,27 +28,31 @@ pub(crate) struct TraceActor {
     rules: Arc<Rules>,
     desk: Desk,
     is_busy: bool,
+    /// The time of the trace's that the actor is at.
+    at: Timestamp,
 }
 
 impl TraceActor {
     pub(crate) fn new(id: TraceId, cell: Rc<RefCell<Cell>>, rules: Arc<Rules>, desk: Desk) -> Self {
-        Self { id, cell, rules, desk, is_busy: false }
+        Self { id, cell, rules, desk, is_busy: false, at: Timestamp::MIN }
     }
 
     /// Takes in what waits and thinks what is due, in order of time, as a shard without actors
     /// does: an event that came after a tick was due is not seen by that tick. Says whether the
     /// trace has thought; `None` if it has closed.
-    fn catch_up(&self) -> Option<bool> {
-        let mut cell = self.cell.borrow_mut();
+    fn catch_up(&mut self) -> Option<bool> {
+        let cell = Rc::clone(&self.cell);
+        let mut cell = cell.borrow_mut();
         let Cell { trace, inbox, now } = &mut *cell;
         let mut has_thought = false;
         while let Some((event, at)) = inbox.front() {
             has_thought |= self.think(trace, *at)?;
             // An event leaves the inbox once it is in the trace: one that panics stays, and is known.
-            let outcome = trace.observe(Arc::clone(event), *at, &self.rules);
+            self.at = *at;
+            let (id, outcome) = (event.id, trace.observe(Arc::clone(event), *at, &self.rules));
             inbox.pop_front();
             if outcome != Outcome::Open {
-                self.desk.leave(Report::Rebook(outcome));
+                self.desk.leave(Report::Rebook { event: id, outcome });
             }
         }
         has_thought |= self.think(trace, *now)?;
@@ -56,13 +60,14 @@ impl TraceActor {
     }
 
     /// Reports each thought at once, so that a panic in the next one does not take it along.
-    fn think(&self, trace: &mut Trace, until: Timestamp) -> Option<bool> {
+    fn think(&mut self, trace: &mut Trace, until: Timestamp) -> Option<bool> {
         let mut has_thought = false;
         while trace.deadline() != Timestamp::MAX {
             let at = Timers::due(Directory::<()>::TIMER_BUCKET, trace.deadline());
             if at > until {
                 break;
             }
+            self.at = at;
             let effects = trace.tick(at, &self.rules);
             let is_over = effects.closed;
             self.desk.leave(Report::Thought { trace: self.id, effects });
@@ -83,7 +88,7 @@ impl Drop for TraceActor {
     fn drop(&mut self) {
         // actix never tells anybody of a panic: the unwinding actor does it itself.
         if self.is_busy {
-            self.desk.leave(Report::Died { trace: self.id });
+            self.desk.leave(Report::Died { trace: self.id, at: self.at });
         }
     }
 }

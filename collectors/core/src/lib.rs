@@ -13,6 +13,6 @@ pub use binding::{Binder, Home};
 pub use collector::{Collector, CollectorError, Stop, Stopper, stop_signal};
 pub use content::event_id;
 pub use outlet::{Account, Accounts, DropReason, Outlet};
-pub use pump::{Pump, PumpLimits, Pumped};
+pub use pump::{Linger, Pump, PumpLimits, Pumped};
 pub use traceparent::{TraceParent, find_trace_context, parse_traceparent};
 pub use unbound::Unbound;

@@ -3,8 +3,11 @@
 mod bench;
 mod completion;
 mod demo;
+mod dlq;
 mod explain;
+mod nats;
 mod paths;
+mod publish;
 mod replay;
 mod schema;
 mod senses;
@@ -58,6 +61,10 @@ enum Command {
     Up(Box<up::UpArgs>),
     /// Replays a recording and tells its stories.
     Replay(replay::ReplayArgs),
+    /// Publishes a recording into the mesh.
+    Publish(Box<publish::PublishArgs>),
+    /// Lists, shows and gives back what the mesh could not read or handle.
+    Dlq(dlq::DlqArgs),
     /// Lists stories: of a running `tapio up`, else of the last runs.
     Stories(stories::StoriesArgs),
     /// Shows one story.
@@ -84,6 +91,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Demo(args) => demo::run(&args, &common.paths, out),
         Command::Up(args) => up::run(*args, &common.paths, out),
         Command::Replay(args) => replay::run(&args, &common.paths, out),
+        Command::Publish(args) => publish::run(&args, out),
+        Command::Dlq(args) => dlq::run(&args, out),
         Command::Stories(args) => stories::list(&args, &common.paths, out),
         Command::Story(args) => stories::show(&args, &common.paths, out),
         Command::Status => stories::status(&common.paths, out),

@@ -101,6 +101,8 @@ pub struct FindingId {
 pub struct Finding {
     /// Identity.
     pub id: FindingId,
+    /// The thing by which the finding's incident is found: it stays while the finding is amended.
+    pub anchor: Entity,
     /// The event it began with.
     pub root: EventId,
     /// The events it rests on, in order of time.

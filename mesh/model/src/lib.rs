@@ -6,6 +6,7 @@
 //! This crate has no dependency: renaming a field here cannot change bytes on the wire, and bad
 //! bytes cannot make a model value, because only `tapio-wire` maps between the two.
 
+mod address;
 mod attribute;
 mod entity;
 mod event;
@@ -13,13 +14,17 @@ mod evidence;
 mod finding;
 mod id;
 mod kind;
+mod message;
 mod outcome;
 mod place;
 mod raw;
+mod request;
+mod state;
 mod story;
 mod text;
 mod time;
 
+pub use address::{Address, ChunkName};
 pub use attribute::{Attributes, Value, keys};
 pub use entity::Entity;
 pub use event::{Binding, Class, Event, Impact, Level, Rule, Severity, Source, TraceContext};
@@ -29,9 +34,15 @@ pub use finding::{
 };
 pub use id::{EventId, ParseIdError, ShardId, SpanId, StoryId, TraceId};
 pub use kind::Kind;
+pub use message::{Audit, DeadLetter, DeadReason, Findings, Sent, Telling};
 pub use outcome::{Ledger, Outcome, ShedReason};
 pub use place::{Place, Workload};
 pub use raw::RawEvent;
+pub use request::{
+    Answer, Coverage, Epoch, Handoff, Item, Op, Owned, Owner, Part, Refusal, RefusalReason, Reply,
+    Request, ShardAnswer, TraceReport,
+};
+pub use state::{Ending, Grave, IncidentState, Mark, ResolvedState, TraceMemory, TraceState};
 pub use story::{Link, Sentence, State, Story};
 pub use text::Text;
 pub use time::{Clock, Timestamp};

@@ -112,6 +112,8 @@ pub struct Story {
     pub trace_ids: Vec<TraceId>,
     /// Events it cites.
     pub event_ids: Vec<EventId>,
+    /// Of those, events that another story told first: cited by reference, counted there.
+    pub references: Vec<EventId>,
     /// The resolved story that this one follows.
     pub predecessor: Option<StoryId>,
 }

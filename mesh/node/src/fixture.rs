@@ -73,6 +73,7 @@ pub(crate) fn story(number: u8, events: &[Arc<Event>]) -> Story {
         entities: Vec::new(),
         trace_ids: vec![TraceId::from_bytes([7; 16])],
         event_ids,
+        references: Vec::new(),
         predecessor: None,
     }
 }

@@ -4,7 +4,9 @@
 mod api;
 mod client;
 mod compose;
+mod http;
 mod paths;
+mod request;
 mod status;
 mod store;
 mod tell;
@@ -15,6 +17,12 @@ mod fixture;
 pub use api::ServeError;
 pub use client::{Client, ClientError, StoryStream, Streamed};
 pub use compose::{Node, NodeError, NodeParts};
+pub use http::{Health, HealthSource, HttpError, HttpServer};
 pub use paths::{Paths, default_paths};
+pub use request::{
+    Answering, AskId, Asking, Coordinator, CoordinatorParts, Effect,
+    Gathered, Input, LatencyEstimate, OwnerMap, Plan, Recall, Recalled, RequestDesk,
+    RequestFigures, SCATTER_ASKS_MAX, Scatter, SharedAnswering, SharedRecall,
+};
 pub use status::StatusSource;
 pub use store::{Lookup, StoreError, StoreLimits, StoreStats, StoryStore};

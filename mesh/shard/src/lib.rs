@@ -1,9 +1,19 @@
-//! Which shard a trace belongs to.
+//! Which shard a trace belongs to, and which node a shard: placement, membership, the root.
 //!
-//! Placement of shards on nodes and the lease live here too, once there is more than one node.
+//! Pure: what was heard and a clock that never jumps go in, decisions come out.
 
-use tapio_model::{ShardId, TraceId};
+mod members;
+mod node;
+mod placement;
+mod root;
+
+use tapio_model::{Entity, ShardId, TraceId};
 use xxhash_rust::xxh3::xxh3_64;
+
+pub use members::{Change, Heard, Life, MemberLimits, Members};
+pub use node::{NodeId, NodeState, SignOfLife};
+pub use placement::{Candidate, PlacementLimits, place};
+pub use root::{Claimable, Content, PieceKey, Posted, Root, SUSPECT_CLAIMS};
 
 /// How many shards there are. Fixed for a generation of streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +49,28 @@ impl ShardCount {
     /// are part of the protocol.
     #[must_use]
     pub fn shard_of(self, trace: TraceId) -> ShardId {
-        let shard = xxh3_64(trace.as_bytes()) % u64::from(self.0);
+        self.shard_of_bytes(trace.as_bytes())
+    }
+
+    /// Returns the shard whose incidents a finding joins, by its anchor. Things of one name go to
+    /// one shard whatever their kind: a Deployment and the service it serves mostly share it.
+    #[must_use]
+    pub fn shard_of_anchor(self, anchor: &Entity) -> ShardId {
+        let name = match anchor {
+            Entity::Workload { name, .. }
+            | Entity::Service { name, .. }
+            | Entity::Node { name }
+            | Entity::Object { name, .. } => name,
+            Entity::Edge { to, .. } => to,
+            Entity::Container { id } => id,
+            Entity::Pod { uid } => uid,
+            Entity::Cgroup { path, .. } => path,
+        };
+        self.shard_of_bytes(name.as_bytes())
+    }
+
+    fn shard_of_bytes(self, bytes: &[u8]) -> ShardId {
+        let shard = xxh3_64(bytes) % u64::from(self.0);
         ShardId::new(u16::try_from(shard).unwrap_or_default())
     }
 }

@@ -6,6 +6,8 @@
 //! their default; anything after the map is an error. A change that an old reader cannot skip gets
 //! the next version byte.
 
+mod mesh;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +16,16 @@ use tapio_model::{Event, Finding, Level, RawEvent, ShardId, Story, Timestamp};
 use crate::{
     DecodeError,
     v1::{BatchV1, EventV1, FindingV1, NESTING_MAX, RawEventV1, StoryV1},
+};
+
+pub use self::mesh::{
+    AUDIT_BYTES_MAX, DEAD_LETTER_BYTES_MAX, FINDINGS_BYTES_MAX, INCIDENT_STATE_BYTES_MAX,
+    RESOLVED_BYTES_MAX, ROOT_BYTES_MAX, SIGN_OF_LIFE_BYTES_MAX, TELLING_BYTES_MAX,
+    TRACE_STATE_BYTES_MAX, decode_audit, decode_dead_letter, decode_findings, decode_graves,
+    decode_incident_state, decode_resolved, decode_root, decode_sign_of_life, decode_telling,
+    decode_trace_state, encode_audit, encode_dead_letter, encode_findings, encode_graves,
+    encode_incident_state, encode_resolved, encode_root, encode_sign_of_life, encode_telling,
+    encode_trace_state,
 };
 
 /// The version that this build writes, and the only one it reads.
@@ -119,19 +131,26 @@ pub fn decode_story(bytes: &[u8]) -> Result<Story, DecodeError> {
     open::<StoryV1>(bytes)?.try_into()
 }
 
-fn seal(body: &impl Serialize) -> Vec<u8> {
+/// Makes a message of a body.
+pub(crate) fn seal(body: &impl Serialize) -> Vec<u8> {
     let mut bytes = vec![VERSION];
     write_body(body, &mut bytes);
     bytes
 }
 
-fn open<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeError> {
-    if bytes.len() > MESSAGE_BYTES_MAX {
-        return Err(DecodeError::TooLarge { bytes: bytes.len(), bytes_max: MESSAGE_BYTES_MAX });
+/// Reads the body of a message.
+pub(crate) fn open<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeError> {
+    read_body(body_of(bytes, MESSAGE_BYTES_MAX)?)
+}
+
+/// Returns what is behind the version of a message of at most `bytes_max`.
+fn body_of(bytes: &[u8], bytes_max: usize) -> Result<&[u8], DecodeError> {
+    if bytes.len() > bytes_max {
+        return Err(DecodeError::TooLarge { bytes: bytes.len(), bytes_max });
     }
     match bytes.split_first() {
         None => Err(DecodeError::Empty),
-        Some((&VERSION, body)) => read_body(body),
+        Some((&VERSION, body)) => Ok(body),
         Some((&found, _)) => Err(DecodeError::UnknownVersion { found, known: VERSION }),
     }
 }

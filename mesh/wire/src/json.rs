@@ -14,4 +14,5 @@ pub use event::{EventJson, LINE_BYTES_MAX, event_schema, event_to_json, parse_ev
 pub use story::{
     CitationJson, EntityJson, HypothesisJson, LinkJson, RuledOutJson, StoryJson, story_schema,
 };
+pub(crate) use time::time_from_value;
 pub use time::time_to_text;

@@ -10,16 +10,30 @@
 mod envelope;
 mod error;
 pub mod json;
+mod request;
 mod v1;
 
 pub use envelope::{
-    DecodedBatch, EventBatch, MESSAGE_BYTES_MAX, VERSION, decode_batch, decode_event,
-    decode_finding, decode_raw, decode_story, encode_batch, encode_event, encode_finding,
-    encode_raw, encode_story,
+    AUDIT_BYTES_MAX, DEAD_LETTER_BYTES_MAX, DecodedBatch, EventBatch, FINDINGS_BYTES_MAX,
+    INCIDENT_STATE_BYTES_MAX, MESSAGE_BYTES_MAX, RESOLVED_BYTES_MAX, ROOT_BYTES_MAX,
+    SIGN_OF_LIFE_BYTES_MAX, TELLING_BYTES_MAX, TRACE_STATE_BYTES_MAX, VERSION, decode_audit,
+    decode_batch, decode_dead_letter, decode_event, decode_finding, decode_findings, decode_graves,
+    decode_incident_state, decode_raw, decode_resolved, decode_root, decode_sign_of_life,
+    decode_story, decode_telling, decode_trace_state, encode_audit, encode_batch,
+    encode_dead_letter, encode_event, encode_finding, encode_findings, encode_graves,
+    encode_incident_state, encode_raw, encode_resolved, encode_root, encode_sign_of_life,
+    encode_story, encode_telling, encode_trace_state,
 };
 pub use error::{DecodeError, Refusals};
 pub use json::{
     EventJson, JsonError, LINE_BYTES_MAX, StoryJson, event_schema, event_to_json, parse_event_line,
     story_schema,
 };
-pub use v1::{ATTRIBUTES_MAX, BATCH_EVENTS_MAX, LIST_ITEMS_MAX, NESTING_MAX, TEXT_BYTES_MAX};
+pub use request::{
+    FindingJson, Form, RELATED_ENTITIES_MAX, REQUEST_BYTES_MAX, decode_reply, decode_request,
+    encode_reply, encode_reply_within, encode_request, trim_results,
+};
+pub use v1::{
+    ATTRIBUTES_MAX, BATCH_EVENTS_MAX, GRAVES_BYTES_MAX, GRAVES_MAX, LIST_ITEMS_MAX, NESTING_MAX,
+    STATE_ITEMS_MAX, TEXT_BYTES_MAX,
+};

@@ -1,6 +1,7 @@
 //! What the engine promises, shown on toy events and toy patterns.
 
 mod incidents;
+mod log;
 mod regressions;
 mod shard;
 mod support;

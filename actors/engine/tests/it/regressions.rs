@@ -20,6 +20,7 @@ fn pod(uid: &str) -> Entity {
 fn finding(trace: u8, pattern: &str, subject: &Entity, number: u8, when: Timestamp) -> Finding {
     let root = EventId::from_bytes([number; 16]);
     Finding {
+        anchor: subject.clone(),
         id: FindingId {
             trace: TraceId::from_bytes([trace; 16]),
             incarnation: Incarnation::default(),
@@ -77,9 +78,14 @@ fn what_joins_an_incident_needs_no_room() {
     let limits = Limits { incidents_open_max: 2, ..Limits::default() };
     let mut incidents = Incidents::new(rules(limits));
     for (number, uid) in [(1, "p"), (2, "q")] {
-        incidents.admit(finding(number, "toy", &pod(uid), number, at(secs(0))), at(secs(0)));
+        incidents.admit(
+            finding(number, "toy", &pod(uid), number, at(secs(0))),
+            Vec::new(),
+            at(secs(0)),
+        );
     }
-    let told = incidents.admit(finding(3, "toy", &pod("p"), 3, at(secs(1))), at(secs(1)));
+    let told =
+        incidents.admit(finding(3, "toy", &pod("p"), 3, at(secs(1))), Vec::new(), at(secs(1)));
     assert!(told.is_empty(), "{told:?}");
     assert_eq!(incidents.open_incidents(), 2);
 }
@@ -93,10 +99,10 @@ fn an_incident_leaves_nothing_behind() {
         wide.touches.push(pod("wide"));
         wide
     };
-    incidents.admit(wide(1, "toy"), at(secs(0)));
+    incidents.admit(wide(1, "toy"), Vec::new(), at(secs(0)));
     // Amended to touch less; then replaced by a better one.
-    incidents.admit(finding(1, "toy", &pod("p"), 1, at(secs(0))), at(secs(1)));
-    incidents.admit(wide(2, "doubt"), at(secs(2)));
+    incidents.admit(finding(1, "toy", &pod("p"), 1, at(secs(0))), Vec::new(), at(secs(1)));
+    incidents.admit(wide(2, "doubt"), Vec::new(), at(secs(2)));
     let doubt = finding(1, "doubt", &pod("p"), 2, at(secs(0))).id;
     incidents.retract(&doubt);
     incidents.advance(at(secs(90)));
@@ -112,10 +118,10 @@ fn what_only_a_retracted_finding_touched_joins_nothing() {
     let mut doubt = finding(1, "doubt", &pod("p"), 1, at(secs(0)));
     doubt.touches.push(pod("bystander"));
     let id = doubt.id.clone();
-    incidents.admit(doubt, at(secs(0)));
-    incidents.admit(finding(1, "toy", &pod("p"), 2, at(secs(0))), at(secs(1)));
+    incidents.admit(doubt, Vec::new(), at(secs(0)));
+    incidents.admit(finding(1, "toy", &pod("p"), 2, at(secs(0))), Vec::new(), at(secs(1)));
     incidents.retract(&id);
-    incidents.admit(finding(2, "toy", &pod("bystander"), 3, at(secs(2))), at(secs(2)));
+    incidents.admit(finding(2, "toy", &pod("bystander"), 3, at(secs(2))), Vec::new(), at(secs(2)));
     assert_eq!(incidents.open_incidents(), 2);
 }
 
@@ -125,7 +131,11 @@ fn findings_beyond_the_limit_take_no_room() {
     let mut incidents = Incidents::new(rules(limits));
     let mut sizes = Vec::new();
     for number in 1..=200 {
-        incidents.admit(finding(number, "toy", &pod("p"), number, at(secs(0))), at(secs(1)));
+        incidents.admit(
+            finding(number, "toy", &pod("p"), number, at(secs(0))),
+            Vec::new(),
+            at(secs(1)),
+        );
         sizes.push(format!("{incidents:?}").len());
     }
     // The count of further findings grows by digits.
@@ -140,10 +150,10 @@ fn a_story_says_the_losses_of_each_life_once_and_at_their_latest() {
         let mut finding = finding(1, pattern, &pod("p"), number, at(secs(0)));
         finding.id.incarnation = Incarnation(life);
         finding.lost = lost;
-        incidents.admit(finding, at(secs(1)));
+        incidents.admit(finding, Vec::new(), at(secs(1)));
     }
     let told = incidents.finish(at(secs(2)));
-    assert_eq!(told.last().map(|story| story.lost), Some(17));
+    assert_eq!(told.last().map(|telling| telling.story.lost), Some(17));
 }
 
 #[test]

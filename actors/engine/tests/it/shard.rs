@@ -200,7 +200,7 @@ fn poison_costs_its_trace_and_no_other() {
         .iter()
         .filter_map(|output| match output {
             Output::Dead { events, .. } => Some(events.len()),
-            Output::Found(_) | Output::Retracted(_) => None,
+            Output::Found(_) | Output::Retracted(..) => None,
         })
         .collect();
     assert_eq!(dead, [2]);

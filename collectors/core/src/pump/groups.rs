@@ -1,28 +1,52 @@
 //! Events that wait to travel together.
 
-use std::{cmp::Reverse, collections::BTreeMap, mem, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    sync::Arc,
+    time::Duration,
+};
 
 use tapio_model::{Event, Level, ShardId};
 use tapio_shard::ShardCount;
+use tokio::time::Instant;
 
 /// Events of one shard and one level, in order of arrival.
 #[derive(Debug, PartialEq)]
 pub(super) struct Group {
-    pub(super) shard: ShardId,
-    pub(super) level: Level,
+    pub(super) key: Key,
     pub(super) events: Vec<Arc<Event>>,
 }
 
-/// What events must share to travel together.
-type Key = (Reverse<Level>, ShardId);
+/// What events must share to travel together; the most urgent first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    level: Reverse<Level>,
+    pub(super) shard: ShardId,
+}
 
-/// What waits, by shard and level; the most urgent first.
+impl Key {
+    pub(super) fn level(self) -> Level {
+        self.level.0
+    }
+}
+
+/// Events that share a key.
+#[derive(Debug)]
+struct Waiting {
+    /// When the one that waits longest came.
+    since: Instant,
+    events: Vec<Arc<Event>>,
+}
+
+/// What waits, by shard and level.
 #[derive(Debug)]
 pub(super) struct Groups {
     shards: ShardCount,
     events_max: usize,
     held: usize,
-    waiting: BTreeMap<Key, Vec<Arc<Event>>>,
+    waiting: BTreeMap<Key, Waiting>,
 }
 
 impl Groups {
@@ -31,39 +55,58 @@ impl Groups {
         Self { shards, events_max, held: 0, waiting: BTreeMap::new() }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.held == 0
+    /// Returns how many events wait.
+    pub(super) fn held(&self) -> usize {
+        self.held
     }
 
-    pub(super) fn add(&mut self, event: Event) {
+    pub(super) fn add(&mut self, event: Event, now: Instant) {
         let shard = self.shards.shard_of(event.trace.trace_id);
-        let events = self.waiting.entry((Reverse(event.level()), shard)).or_default();
-        events.push(Arc::new(event));
+        let key = Key { level: Reverse(event.level()), shard };
+        let empty = || Waiting { since: now, events: Vec::new() };
+        let waiting = self.waiting.entry(key).or_insert_with(empty);
+        if waiting.events.is_empty() {
+            waiting.since = now;
+        }
+        waiting.events.push(Arc::new(event));
         self.held += 1;
     }
 
-    /// Takes what is full, and whatever is critical.
-    pub(super) fn take_due(&mut self) -> Vec<Group> {
-        self.take(false)
+    /// Takes the most urgent group that is full, or has waited long enough by `linger`, and whose
+    /// key is not `busy`.
+    pub(super) fn take_due(
+        &mut self,
+        now: Instant,
+        busy: &BTreeSet<Key>,
+        linger: impl Fn(Level) -> Duration,
+    ) -> Option<Group> {
+        let events_max = self.events_max;
+        let is_due = |key: &Key, waiting: &Waiting| {
+            let count = waiting.events.len();
+            count >= events_max || (count > 0 && now >= waiting.since + linger(key.level()))
+        };
+        let mut free = self.waiting.iter_mut().filter(|(key, _)| !busy.contains(key));
+        let (key, waiting) = free.find(|(key, waiting)| is_due(key, waiting))?;
+        let rest = waiting.events.split_off(events_max.min(waiting.events.len()));
+        let events = mem::replace(&mut waiting.events, rest);
+        self.held -= events.len();
+        Some(Group { key: *key, events })
     }
 
-    /// Takes everything.
-    pub(super) fn take_all(&mut self) -> Vec<Group> {
-        self.take(true)
+    /// Returns when the next group will have waited long enough, of those whose key is not `busy`.
+    pub(super) fn next_due(
+        &self,
+        busy: &BTreeSet<Key>,
+        linger: impl Fn(Level) -> Duration,
+    ) -> Option<Instant> {
+        let held = self.waiting.iter().filter(|(_, waiting)| !waiting.events.is_empty());
+        let free = held.filter(|(key, _)| !busy.contains(key));
+        free.map(|(key, waiting)| waiting.since + linger(key.level())).min()
     }
 
-    fn take(&mut self, all: bool) -> Vec<Group> {
-        let mut groups = Vec::new();
-        for (&(Reverse(level), shard), waiting) in &mut self.waiting {
-            while waiting.len() >= self.events_max {
-                let rest = waiting.split_off(self.events_max);
-                groups.push(Group { shard, level, events: mem::replace(waiting, rest) });
-            }
-            if (all || level == Level::Critical) && !waiting.is_empty() {
-                groups.push(Group { shard, level, events: mem::take(waiting) });
-            }
-        }
-        self.held -= groups.iter().map(|group| group.events.len()).sum::<usize>();
-        groups
+    /// Drops everything, and returns how many events that was.
+    pub(super) fn clear(&mut self) -> usize {
+        self.waiting.clear();
+        mem::take(&mut self.held)
     }
 }

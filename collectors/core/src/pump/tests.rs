@@ -1,3 +1,5 @@
+mod flights;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -12,7 +14,7 @@ use tapio_model::{
 use tapio_shard::ShardCount;
 use tokio::{sync::Notify, time::Instant};
 
-use super::{Pump, PumpLimits, Pumped};
+use super::{Linger, Pump, PumpLimits, Pumped};
 use crate::{Account, Binder, Home, Outlet, Unbound};
 
 const SHARDS: ShardCount = ShardCount::new(4);
@@ -86,7 +88,9 @@ impl Clock for Stopped {
 }
 
 fn start(bus: &Arc<Recorder>, batch_events_max: usize) -> (Pump, Outlet) {
-    let limits = PumpLimits { queue_events_max: 16, batch_events_max, linger: LINGER };
+    let linger = Linger::fixed(LINGER);
+    let limits =
+        PumpLimits { queue_events_max: 16, batch_events_max, linger, ..PumpLimits::default() };
     let binder = Arc::new(Binder::new(Home::default()));
     let bus: Arc<dyn Bus> = Arc::<Recorder>::clone(bus);
     let pump = Pump::start(binder, bus, SHARDS, Arc::new(Stopped), limits);

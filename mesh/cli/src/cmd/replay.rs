@@ -108,14 +108,20 @@ pub(crate) fn run(args: &ReplayArgs, paths: &PathArgs, out: Out) -> anyhow::Resu
     let pace = Pace { speed: args.speed, began: None };
     let replayed = replay(&mut recording, &limits, pace, &bar, |told| tell(&told, &store, out))?;
     bar.finish_and_clear();
-    for example in &replayed.import.examples {
-        let file = example.file.as_deref().unwrap_or(&args.recording);
-        errln(format_args!("tapio: {file}:{}: {} ({})", example.line, example.why, example.reason));
-    }
+    say_rejected(&replayed.import, &args.recording);
     report(&replayed, out)
 }
 
-fn refusal(error: &ImportError) -> anyhow::Error {
+/// Shows the first rows that did not become events.
+pub(super) fn say_rejected(import: &ImportAccount, recording: &str) {
+    for example in &import.examples {
+        let file = example.file.as_deref().unwrap_or(recording);
+        errln(format_args!("tapio: {file}:{}: {} ({})", example.line, example.why, example.reason));
+    }
+}
+
+/// Gives an error of an importer the exit code it deserves.
+pub(super) fn refusal(error: &ImportError) -> anyhow::Error {
     if matches!(error, ImportError::Read { .. }) {
         return Unreachable(error.to_string()).into();
     }
@@ -132,15 +138,25 @@ pub(crate) struct Pace {
 impl Pace {
     /// As fast as can be.
     pub(crate) const MAX: Self = Self { speed: Speed::Max, began: None };
+    /// As it was recorded.
+    pub(super) const RECORDED: Self = Self { speed: Speed::Times(1.0), began: None };
+
+    /// Returns when an event of time `at` is due; nothing if it always is.
+    pub(super) fn due(&mut self, at: Timestamp) -> Option<Instant> {
+        let Speed::Times(times) = self.speed else { return None };
+        let (began, first) = *self.began.get_or_insert_with(|| (Instant::now(), at));
+        Some(began + at.since(first).div_f64(times))
+    }
 
     fn wait(&mut self, at: Timestamp) {
-        let Speed::Times(times) = self.speed else { return };
-        let (began, first) = *self.began.get_or_insert_with(|| (Instant::now(), at));
-        let due = began + at.since(first).div_f64(times);
-        while let Some(left) = due.checked_duration_since(Instant::now()).filter(|it| !it.is_zero())
-        {
-            thread::park_timeout(left);
-        }
+        self.due(at).into_iter().for_each(park_until);
+    }
+}
+
+/// Blocks this thread until a time has come.
+pub(super) fn park_until(due: Instant) {
+    while let Some(left) = due.checked_duration_since(Instant::now()).filter(|it| !it.is_zero()) {
+        thread::park_timeout(left);
     }
 }
 
@@ -194,7 +210,8 @@ pub(crate) fn replay(
     })
 }
 
-fn progress_bar(out: Out) -> ProgressBar {
+/// Makes a bar for people who watch; nothing for anybody else.
+pub(super) fn progress_bar(out: Out) -> ProgressBar {
     if !out.is_for_people() || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

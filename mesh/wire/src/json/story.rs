@@ -72,6 +72,9 @@ pub struct StoryJson {
     pub trace_ids: Vec<String>,
     /// Events it cites.
     pub event_ids: Vec<String>,
+    /// Of those, events that another story told first: cited by reference, counted there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<String>,
     /// The resolved story that this one follows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predecessor: Option<String>,
@@ -191,6 +194,7 @@ impl From<&Story> for StoryJson {
             entities: story.entities.iter().map(EntityJson::from).collect(),
             trace_ids: story.trace_ids.iter().map(ToString::to_string).collect(),
             event_ids: ids(&story.event_ids),
+            references: ids(&story.references),
             predecessor: story.predecessor.map(|id| id.to_string()),
             citations: citations(story),
         }

@@ -15,7 +15,7 @@ pub fn time_to_text(time: Timestamp) -> String {
 }
 
 /// Reads RFC 3339 with any offset and any number of digits, or whole nanoseconds since 1970.
-pub(super) fn time_from_value(value: &serde_json::Value) -> Result<Timestamp, JsonError> {
+pub(crate) fn time_from_value(value: &serde_json::Value) -> Result<Timestamp, JsonError> {
     let nanos = if let Some(text) = value.as_str() {
         let time: Option<jiff::Timestamp> = text.parse().ok();
         time.and_then(|time| i64::try_from(time.as_nanosecond()).ok())

@@ -3,7 +3,11 @@
 //! A number is given once and never again to something else. A new variant of the model fails to
 //! compile here until it has a number; a number given twice fails as an unreachable pattern.
 
-use tapio_model::{Class, EvidenceClass, Kind, Level, Role, Rule, Severity, Source};
+use tapio_model::{
+    Class, DeadReason, Ending, EvidenceClass, Kind, Level, Outcome, Role, Rule, Severity,
+    ShedReason, Source,
+};
+use tapio_shard::NodeState;
 
 use crate::DecodeError;
 
@@ -151,12 +155,98 @@ codes! {
     KernelProof = 5,
 }
 
+codes! {
+    Ending, "ending",
+    Closed = 1,
+    Quarantined = 2,
+    Refused = 3,
+}
+
+codes! {
+    DeadReason, "dead letter reason",
+    BadBatch = 1,
+    BadEvent = 2,
+    Poison = 3,
+    Crash = 4,
+    BadFindings = 5,
+}
+
+codes! {
+    NodeState, "node state",
+    Joining = 1,
+    Ready = 2,
+    Leaving = 3,
+}
+
+codes! {
+    ShedReason, "shed reason",
+    TraceEvents = 1,
+    TraceBytes = 2,
+    NodeTraces = 3,
+    Mailbox = 4,
+    Bus = 5,
+}
+
+/// What the number of a shed event's outcome is above that of its reason.
+const SHED: u32 = 16;
+
+impl Coded for Outcome {
+    fn code(self) -> u32 {
+        match self {
+            Self::Story => 1,
+            Self::Open => 2,
+            Self::Expired => 3,
+            Self::Duplicate => 4,
+            Self::Late => 5,
+            Self::DeadLetter => 6,
+            Self::Shed(reason) => SHED + reason.code(),
+        }
+    }
+
+    fn from_code(code: u32) -> Result<Self, DecodeError> {
+        let unknown = DecodeError::UnknownCode { field: "outcome", code };
+        match code {
+            1 => Ok(Self::Story),
+            2 => Ok(Self::Open),
+            3 => Ok(Self::Expired),
+            4 => Ok(Self::Duplicate),
+            5 => Ok(Self::Late),
+            6 => Ok(Self::DeadLetter),
+            0 | 7..=SHED => Err(unknown),
+            code => ShedReason::from_code(code - SHED).map(Self::Shed).or(Err(unknown)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fmt::Debug;
+
     use super::*;
+
+    /// Outcomes, in the order of their numbers.
+    const OUTCOMES: [Outcome; 11] = [
+        Outcome::Story,
+        Outcome::Open,
+        Outcome::Expired,
+        Outcome::Duplicate,
+        Outcome::Late,
+        Outcome::DeadLetter,
+        Outcome::Shed(ShedReason::TraceEvents),
+        Outcome::Shed(ShedReason::TraceBytes),
+        Outcome::Shed(ShedReason::NodeTraces),
+        Outcome::Shed(ShedReason::Mailbox),
+        Outcome::Shed(ShedReason::Bus),
+    ];
 
     fn row<T: Coded + Copy>(list: &str, members: &[T], name: fn(T) -> &'static str) -> String {
         let codes = members.iter().map(|&member| format!("{} {}", member.code(), name(member)));
+        format!("{list}: {}\n", codes.collect::<Vec<_>>().join(", "))
+    }
+
+    /// The line of a list without names for people.
+    fn unnamed<T: Coded + Copy + Debug>(list: &str, members: &[T]) -> String {
+        let codes = members.iter().map(|&member| format!("{} {member:?}", member.code()));
         format!("{list}: {}\n", codes.collect::<Vec<_>>().join(", "))
     }
 
@@ -173,6 +263,11 @@ mod tests {
                 row("level", &Level::ALL, Level::name),
                 row("role", &Role::ALL, Role::name),
                 row("evidence class", &EvidenceClass::ALL, EvidenceClass::name),
+                unnamed("ending", &[Ending::Closed, Ending::Quarantined, Ending::Refused]),
+                row("dead letter reason", &DeadReason::ALL, DeadReason::name),
+                unnamed("node state", &[NodeState::Joining, NodeState::Ready, NodeState::Leaving]),
+                row("shed reason", &ShedReason::ALL, ShedReason::name),
+                unnamed("outcome", &OUTCOMES),
             ]
             .concat()
         );
@@ -183,6 +278,18 @@ mod tests {
         for code in [0, 999, u32::MAX] {
             let want = DecodeError::UnknownCode { field: "kind", code };
             assert_eq!(Kind::from_code(code), Err(want));
+        }
+    }
+
+    #[test]
+    fn an_outcome_fits_a_byte_and_no_other_number_is_one() {
+        for outcome in OUTCOMES {
+            assert_eq!(Outcome::from_code(outcome.code()), Ok(outcome));
+            assert!(u8::try_from(outcome.code()).is_ok(), "{outcome:?}");
+        }
+        for code in [0, 7, 15, 16, 22, 255, u32::MAX] {
+            let want = DecodeError::UnknownCode { field: "outcome", code };
+            assert_eq!(Outcome::from_code(code), Err(want));
         }
     }
 }

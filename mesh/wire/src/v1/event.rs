@@ -10,10 +10,10 @@ use tapio_model::{
 };
 
 use super::{
-    BATCH_EVENTS_MAX,
+    BATCH_EVENTS_MAX, LIST_ITEMS_MAX,
     attributes::AttributesV1,
     code::Coded,
-    leaf::{Capped, Id8, Id16, event_id, share, span_id, trace_id},
+    leaf::{BytesV1, Capped, Id8, Id16, event_id, share, span_id, trace_id},
     place::PlaceV1,
 };
 use crate::{
@@ -178,25 +178,16 @@ pub(crate) struct BatchV1<'a> {
     level: u32,
     time: i64,
     #[serde(borrow)]
-    events: Capped<BodyV1<'a>, BATCH_EVENTS_MAX>,
+    events: BodiesV1<'a, BATCH_EVENTS_MAX>,
 }
-
-/// The body of one event: owned by the sender, borrowed from the message by the receiver.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct BodyV1<'a>(#[serde(borrow, with = "serde_bytes")] Cow<'a, [u8]>);
 
 impl From<&EventBatch> for BatchV1<'_> {
     fn from(batch: &EventBatch) -> Self {
-        let body = |event: &Arc<Event>| {
-            let mut bytes = Vec::new();
-            write_body(&EventV1::from(&**event), &mut bytes);
-            BodyV1(Cow::Owned(bytes))
-        };
         Self {
             shard: batch.shard.number(),
             level: batch.level.code(),
             time: batch.time.as_nanos(),
-            events: batch.events.iter().map(body).collect(),
+            events: write_bodies(&batch.events),
         }
     }
 }
@@ -222,6 +213,32 @@ impl TryFrom<BatchV1<'_>> for DecodedBatch {
         let time = Timestamp::from_nanos(batch.time);
         Ok(Self { batch: EventBatch { shard, level, time, events }, rejected })
     }
+}
+
+/// Events, each a body of its own.
+pub(super) type BodiesV1<'a, const MAX: usize = LIST_ITEMS_MAX> = Capped<BytesV1<'a>, MAX>;
+
+pub(super) fn write_bodies<const MAX: usize>(events: &[Arc<Event>]) -> BodiesV1<'static, MAX> {
+    let body = |event: &Arc<Event>| {
+        let mut bytes = Vec::new();
+        write_body(&EventV1::from(&**event), &mut bytes);
+        BytesV1(Cow::Owned(bytes))
+    };
+    events.iter().map(body).collect()
+}
+
+/// Reads events of which none may be missing; equal places are shared.
+pub(super) fn read_bodies<const MAX: usize>(
+    bodies: BodiesV1<'_, MAX>,
+) -> Result<Vec<Arc<Event>>, DecodeError> {
+    let mut places = BTreeSet::new();
+    let bodies = bodies.into_items("events")?.into_iter();
+    let event = |body: BytesV1<'_>| {
+        let mut event = read_event(&body.0)?;
+        share_place(&mut event.place, &mut places);
+        Ok(Arc::new(event))
+    };
+    bodies.map(event).collect()
 }
 
 fn read_event(body: &[u8]) -> Result<Event, DecodeError> {

@@ -18,6 +18,9 @@ use crate::DecodeError;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct FindingV1 {
     id: FindingIdV1,
+    /// Without one it is the subject.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    anchor: Option<EntityV1>,
     root: Id16,
     evidence: Capped<EvidenceV1>,
     class: u32,
@@ -44,8 +47,9 @@ pub(crate) struct FindingV1 {
     trace_events: u64,
 }
 
+/// Which finding it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct FindingIdV1 {
+pub(super) struct FindingIdV1 {
     trace: Id16,
     #[serde(default)]
     incarnation: u32,
@@ -56,12 +60,8 @@ struct FindingIdV1 {
 impl From<&Finding> for FindingV1 {
     fn from(finding: &Finding) -> Self {
         Self {
-            id: FindingIdV1 {
-                trace: ByteArray::new(*finding.id.trace.as_bytes()),
-                incarnation: finding.id.incarnation.0,
-                pattern: TextV1::from(&finding.id.pattern),
-                subject: EntityV1::from(&finding.id.subject),
-            },
+            id: FindingIdV1::from(&finding.id),
+            anchor: (finding.anchor != finding.id.subject).then(|| EntityV1::from(&finding.anchor)),
             root: ByteArray::new(*finding.root.as_bytes()),
             evidence: finding.evidence.iter().map(EvidenceV1::from).collect(),
             class: finding.class.code(),
@@ -86,13 +86,11 @@ impl TryFrom<FindingV1> for Finding {
 
     fn try_from(finding: FindingV1) -> Result<Self, DecodeError> {
         let root = event_id(finding.root);
+        let id = FindingId::try_from(finding.id)?;
+        let anchor = finding.anchor.map_or_else(|| Ok(id.subject.clone()), Entity::try_from)?;
         Ok(Self {
-            id: FindingId {
-                trace: trace_id(finding.id.trace),
-                incarnation: Incarnation(finding.id.incarnation),
-                pattern: finding.id.pattern.into(),
-                subject: finding.id.subject.try_into()?,
-            },
+            id,
+            anchor,
             root,
             evidence: read_evidence(finding.evidence, root)?,
             class: EvidenceClass::from_code(finding.class)?,
@@ -108,6 +106,30 @@ impl TryFrom<FindingV1> for Finding {
             lost: finding.lost,
             late: finding.late,
             trace_events: finding.trace_events,
+        })
+    }
+}
+
+impl From<&FindingId> for FindingIdV1 {
+    fn from(id: &FindingId) -> Self {
+        Self {
+            trace: ByteArray::new(*id.trace.as_bytes()),
+            incarnation: id.incarnation.0,
+            pattern: TextV1::from(&id.pattern),
+            subject: EntityV1::from(&id.subject),
+        }
+    }
+}
+
+impl TryFrom<FindingIdV1> for FindingId {
+    type Error = DecodeError;
+
+    fn try_from(id: FindingIdV1) -> Result<Self, DecodeError> {
+        Ok(Self {
+            trace: trace_id(id.trace),
+            incarnation: Incarnation(id.incarnation),
+            pattern: id.pattern.into(),
+            subject: id.subject.try_into()?,
         })
     }
 }
@@ -239,11 +261,13 @@ impl TryFrom<RuledOutV1> for RuledOut {
     }
 }
 
-pub(super) fn write_events(events: &[EventId]) -> Capped<Id16> {
+pub(super) fn write_events<const MAX: usize>(events: &[EventId]) -> Capped<Id16, MAX> {
     events.iter().map(|event| ByteArray::new(*event.as_bytes())).collect()
 }
 
-pub(super) fn read_events(events: Capped<Id16>) -> Result<Vec<EventId>, DecodeError> {
+pub(super) fn read_events<const MAX: usize>(
+    events: Capped<Id16, MAX>,
+) -> Result<Vec<EventId>, DecodeError> {
     events.into_model("event ids", |id| Ok(event_id(id)))
 }
 

@@ -1,6 +1,6 @@
 //! The smallest parts: text, ids, shares, and lists that know their limit.
 
-use std::{fmt, marker::PhantomData};
+use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -33,6 +33,21 @@ pub(super) const fn span_id(id: Id8) -> SpanId {
     SpanId::from_bytes(id.into_array())
 }
 
+/// Bytes: owned or borrowed by the sender, borrowed from the message by the receiver.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct BytesV1<'a>(#[serde(borrow, with = "serde_bytes")] pub(super) Cow<'a, [u8]>);
+
+impl<'a> From<&'a [u8]> for BytesV1<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self(Cow::Borrowed(bytes))
+    }
+}
+
+/// Takes a field that this form of `what` cannot do without.
+pub(super) fn needed<T>(field: Option<T>, what: &str, name: &str) -> Result<T, DecodeError> {
+    field.ok_or_else(|| DecodeError::malformed(format!("{what} without its `{name}`")))
+}
+
 /// Refuses what is no share: the model would clamp it, and the sender never learn.
 pub(super) fn share<T: Into<f64> + Copy>(field: &str, share: T) -> Result<T, DecodeError> {
     if (0.0..=1.0).contains(&share.into()) {
@@ -43,7 +58,7 @@ pub(super) fn share<T: Into<f64> + Copy>(field: &str, share: T) -> Result<T, Dec
 
 /// A model's text; longer ones than [`TEXT_BYTES_MAX`] are refused before they are copied.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct TextV1(pub(super) Text);
+pub(crate) struct TextV1(pub(crate) Text);
 
 impl TextV1 {
     pub(super) fn is_empty(&self) -> bool {
@@ -102,7 +117,7 @@ pub(super) fn read_text<E: de::Error>(text: &str) -> Result<Text, E> {
 /// A list that keeps no more than one item past its limit, so that a message of one-byte items
 /// cannot fill memory, and still counts the rest, so that the refusal can say how many there were.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Capped<T, const MAX: usize = LIST_ITEMS_MAX> {
+pub(crate) struct Capped<T, const MAX: usize = LIST_ITEMS_MAX> {
     items: Vec<T>,
     count: usize,
 }
@@ -120,12 +135,16 @@ impl<T, const MAX: usize> Capped<T, MAX> {
         Ok(list)
     }
 
-    pub(super) fn items(&self) -> &[T] {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    pub(crate) fn items(&self) -> &[T] {
         &self.items
     }
 
     /// Returns the items, unless there were too many.
-    pub(super) fn into_items(self, what: &'static str) -> Result<Vec<T>, DecodeError> {
+    pub(crate) fn into_items(self, what: &'static str) -> Result<Vec<T>, DecodeError> {
         if self.count > MAX {
             return Err(DecodeError::TooMany { what, count: self.count, count_max: MAX });
         }
@@ -133,7 +152,7 @@ impl<T, const MAX: usize> Capped<T, MAX> {
     }
 
     /// Reads every item, unless there were too many.
-    pub(super) fn into_model<M>(
+    pub(crate) fn into_model<M>(
         self,
         what: &'static str,
         read: impl Fn(T) -> Result<M, DecodeError>,

@@ -84,7 +84,7 @@ impl From<PlaceV1> for Place {
 /// `name` is the id, path, UID, name or callee; `scope` the node, namespace or caller that `name`
 /// is unique in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct EntityV1 {
+pub(crate) struct EntityV1 {
     r#type: u32,
     #[serde(default, skip_serializing_if = "TextV1::is_empty")]
     scope: TextV1,

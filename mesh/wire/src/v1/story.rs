@@ -57,6 +57,8 @@ pub(crate) struct StoryV1 {
     trace_ids: Capped<Id16>,
     #[serde(default)]
     event_ids: Capped<Id16>,
+    #[serde(default, skip_serializing_if = "Capped::is_empty")]
+    references: Capped<Id16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     predecessor: Option<Id16>,
 }
@@ -90,6 +92,7 @@ impl From<&Story> for StoryV1 {
             entities: story.entities.iter().map(EntityV1::from).collect(),
             trace_ids: traces.map(|trace| ByteArray::new(*trace.as_bytes())).collect(),
             event_ids: write_events(&story.event_ids),
+            references: write_events(&story.references),
             predecessor: story.predecessor.map(id),
         }
     }
@@ -122,6 +125,7 @@ impl TryFrom<StoryV1> for Story {
             entities: story.entities.into_model("entities", Entity::try_from)?,
             trace_ids: story.trace_ids.into_model("trace ids", |id| Ok(trace_id(id)))?,
             event_ids: read_events(story.event_ids)?,
+            references: read_events(story.references)?,
             predecessor: story.predecessor.map(story_id),
         })
     }

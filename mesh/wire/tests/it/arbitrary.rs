@@ -1,5 +1,7 @@
 //! Any event, raw event, finding and story that keeps the model's invariants.
 
+mod mesh;
+
 use std::{sync::Arc, time::Duration};
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -10,7 +12,12 @@ use tapio_model::{
     TraceContext, TraceId, Value, Verdict, Workload,
 };
 
-fn text() -> impl Strategy<Value = Text> {
+pub(crate) use self::mesh::{
+    audit, dead_letter, findings, graves, incident_state, resolved, root, sign_of_life, telling,
+    trace_state,
+};
+
+pub(crate) fn text() -> impl Strategy<Value = Text> {
     ".{0,9}".prop_map(Text::from)
 }
 
@@ -119,7 +126,7 @@ prop_compose! {
     }
 }
 
-fn entity() -> impl Strategy<Value = Entity> {
+pub(crate) fn entity() -> impl Strategy<Value = Entity> {
     (0..8, text(), text(), text()).prop_map(|(which, one, two, name)| match which {
         0 => Entity::Container { id: name },
         1 => Entity::Cgroup { node: one, path: name },
@@ -178,6 +185,7 @@ prop_compose! {
         id in finding_id(),
         root in evidence(),
         rest in vec(evidence(), 0..4),
+        anchor in option::of(entity()),
         class in select(&EvidenceClass::ALL),
         touches in vec(entity(), 0..4),
         leads_to in texts(),
@@ -191,8 +199,9 @@ prop_compose! {
         let mut evidence = rest;
         evidence.push(Evidence { role: Role::Root, ..root });
         evidence.sort();
+        let anchor = anchor.unwrap_or_else(|| id.subject.clone());
         Finding {
-            id, root: event, evidence, class, touches, leads_to, verdict, confidence, title,
+            id, anchor, root: event, evidence, class, touches, leads_to, verdict, confidence, title,
             root_cause, recommendation, ruled_out, missing, lost, late, trace_events,
         }
     }
@@ -228,12 +237,13 @@ prop_compose! {
         chain in vec(link(), 0..4),
         (ruled_out, missing, entities) in (ruled_out(), texts(), vec(entity(), 0..4)),
         (lost, late) in any::<(u64, u64)>(),
-        (trace_ids, event_ids) in (vec(trace_id(), 0..3), vec(event_id(), 0..5)),
+        (trace_ids, event_ids, references) in
+            (vec(trace_id(), 0..3), vec(event_id(), 0..5), vec(event_id(), 0..3)),
     ) -> Story {
         Story {
             id, telling, state, opened_at, told_at, title, pattern, verdict, summary, root_cause,
             root_cause_event, confidence, class, chain, recommendation, ruled_out, missing, lost,
-            late, entities, trace_ids, event_ids, predecessor,
+            late, entities, trace_ids, event_ids, references, predecessor,
         }
     }
 }

@@ -45,6 +45,17 @@ fn every_sentence_of_a_story_cites_events() {
 }
 
 #[test]
+fn references_are_written_only_if_there_are_any() {
+    let written = |story| serde_json::to_value(StoryJson::from(&story)).unwrap();
+    assert_eq!(written(sample::story()).get("references"), None);
+    let referring = written(sample::referring_story());
+    let [reference] = referring["references"].as_array().unwrap().as_slice() else { panic!() };
+    assert!(referring["event_ids"].as_array().unwrap().contains(reference));
+    let read: StoryJson = serde_json::from_value(referring).unwrap();
+    assert_eq!(read, StoryJson::from(&sample::referring_story()));
+}
+
+#[test]
 fn a_story_reads_back_from_its_json() {
     let story = StoryJson::from(&sample::merged_story());
     let json = serde_json::to_string(&story).unwrap();

@@ -9,7 +9,9 @@
 mod arbitrary;
 mod golden;
 mod json;
+mod mesh;
 mod refusal;
+mod request;
 mod round_trip;
 mod sample;
 mod tree;

@@ -4,28 +4,66 @@ use std::sync::Arc;
 
 use tapio_model::{Class, Event, Severity};
 use tapio_wire::{
-    ATTRIBUTES_MAX, BATCH_EVENTS_MAX, DecodeError, LIST_ITEMS_MAX, MESSAGE_BYTES_MAX, NESTING_MAX,
-    TEXT_BYTES_MAX, VERSION, decode_batch, decode_event, decode_finding, decode_raw, decode_story,
-    encode_batch, encode_event, encode_finding, encode_raw, encode_story,
+    ATTRIBUTES_MAX, AUDIT_BYTES_MAX, BATCH_EVENTS_MAX, DEAD_LETTER_BYTES_MAX, DecodeError,
+    FINDINGS_BYTES_MAX, GRAVES_BYTES_MAX, INCIDENT_STATE_BYTES_MAX, LIST_ITEMS_MAX,
+    MESSAGE_BYTES_MAX, NESTING_MAX, RESOLVED_BYTES_MAX, ROOT_BYTES_MAX, SIGN_OF_LIFE_BYTES_MAX,
+    TELLING_BYTES_MAX, TEXT_BYTES_MAX, TRACE_STATE_BYTES_MAX, VERSION, decode_audit, decode_batch,
+    decode_dead_letter, decode_event, decode_finding, decode_findings, decode_graves,
+    decode_incident_state, decode_raw, decode_resolved, decode_root, decode_sign_of_life,
+    decode_story, decode_telling, decode_trace_state, encode_audit, encode_batch,
+    encode_dead_letter, encode_event, encode_finding, encode_findings, encode_graves,
+    encode_incident_state, encode_raw, encode_resolved, encode_root, encode_sign_of_life,
+    encode_story, encode_telling, encode_trace_state,
 };
 
-use crate::{sample, tree::Tree};
+use crate::{mesh::sample as mesh, sample, tree::Tree};
 
-type Decode = fn(&[u8]) -> Result<(), DecodeError>;
-
-/// Every message there is, with the function that reads it.
-fn messages() -> [(Vec<u8>, Decode); 6] {
-    [
-        (encode_event(&sample::event()), |bytes| decode_event(bytes).map(|_| ())),
-        (encode_batch(&sample::batch()), |bytes| decode_batch(bytes).map(|_| ())),
-        (encode_raw(&sample::raw()), |bytes| decode_raw(bytes).map(|_| ())),
-        (encode_finding(&sample::finding()), |bytes| decode_finding(bytes).map(|_| ())),
-        (encode_story(&sample::story()), |bytes| decode_story(bytes).map(|_| ())),
-        (encode_story(&sample::merged_story()), |bytes| decode_story(bytes).map(|_| ())),
-    ]
+/// A message and the function that reads it.
+struct Sample {
+    form: &'static str,
+    bytes: Vec<u8>,
+    decode: fn(&[u8]) -> Result<(), DecodeError>,
+    bytes_max: usize,
 }
 
-fn reason<T>(result: Result<T, DecodeError>) -> Option<&'static str> {
+macro_rules! samples {
+    ($($form:literal, $value:expr, $encode:ident, $decode:ident, $max:expr;)+) => {
+        vec![$(Sample {
+            form: $form,
+            bytes: $encode(&$value),
+            decode: |bytes| $decode(bytes).map(|_| ()),
+            bytes_max: $max,
+        }),+]
+    };
+}
+
+/// Every message there is.
+fn messages() -> Vec<Sample> {
+    samples! {
+        "event", sample::event(), encode_event, decode_event, MESSAGE_BYTES_MAX;
+        "batch", sample::batch(), encode_batch, decode_batch, MESSAGE_BYTES_MAX;
+        "raw", sample::raw(), encode_raw, decode_raw, MESSAGE_BYTES_MAX;
+        "finding", sample::finding(), encode_finding, decode_finding, MESSAGE_BYTES_MAX;
+        "story", sample::story(), encode_story, decode_story, MESSAGE_BYTES_MAX;
+        "story", sample::merged_story(), encode_story, decode_story, MESSAGE_BYTES_MAX;
+        "trace", mesh::trace_state(), encode_trace_state, decode_trace_state,
+            TRACE_STATE_BYTES_MAX;
+        "graves", mesh::graves(), encode_graves, decode_graves, GRAVES_BYTES_MAX;
+        "incident", mesh::incident_state(), encode_incident_state, decode_incident_state,
+            INCIDENT_STATE_BYTES_MAX;
+        "resolved", mesh::resolved(), encode_resolved, decode_resolved, RESOLVED_BYTES_MAX;
+        "root", mesh::root(), encode_root, decode_root, ROOT_BYTES_MAX;
+        "findings", mesh::findings(), encode_findings, decode_findings, FINDINGS_BYTES_MAX;
+        "telling", mesh::telling(), encode_telling, decode_telling, TELLING_BYTES_MAX;
+        "letter", mesh::dead_letter(), encode_dead_letter, decode_dead_letter,
+            DEAD_LETTER_BYTES_MAX;
+        "audit", mesh::audit(), encode_audit, decode_audit, AUDIT_BYTES_MAX;
+        "sign", mesh::sign_of_life(), encode_sign_of_life, decode_sign_of_life,
+            SIGN_OF_LIFE_BYTES_MAX;
+    }
+}
+
+pub(crate) fn reason<T>(result: Result<T, DecodeError>) -> Option<&'static str> {
     result.err().map(|error| error.reason())
 }
 
@@ -42,51 +80,52 @@ fn decode_forged(change: impl FnOnce(&mut Tree)) -> Result<Event, DecodeError> {
 
 #[test]
 fn a_message_cut_anywhere_is_refused() {
-    for (bytes, decode) in messages() {
+    for Sample { form, bytes, decode, .. } in messages() {
         assert_eq!(decode(&[]), Err(DecodeError::Empty));
         for end in 1..bytes.len() {
-            assert_eq!(reason(decode(&bytes[..end])), Some("malformed"), "cut at {end}");
+            assert_eq!(reason(decode(&bytes[..end])), Some("malformed"), "{form} cut at {end}");
         }
     }
 }
 
 #[test]
 fn a_message_with_more_after_its_end_is_refused() {
-    for (bytes, decode) in messages() {
+    for Sample { form, bytes, decode, .. } in messages() {
         for more in 0..=u8::MAX {
             let bytes = [bytes.as_slice(), &[more]].concat();
-            assert_eq!(reason(decode(&bytes)), Some("malformed"), "{more:#x}");
+            assert_eq!(reason(decode(&bytes)), Some("malformed"), "{form} and {more:#x}");
         }
     }
 }
 
 #[test]
 fn another_version_is_refused_by_its_number() {
-    for (mut bytes, decode) in messages() {
+    for Sample { form, mut bytes, decode, .. } in messages() {
         for found in [0, 2, b'{', 255] {
             bytes[0] = found;
             let want = DecodeError::UnknownVersion { found, known: VERSION };
-            assert_eq!(decode(&bytes), Err(want));
+            assert_eq!(decode(&bytes), Err(want), "{form}");
         }
     }
 }
 
 #[test]
 fn one_byte_too_many_is_refused_before_it_is_read() {
-    let bytes = vec![VERSION; MESSAGE_BYTES_MAX + 1];
-    for (_, decode) in messages() {
-        let want = DecodeError::TooLarge { bytes: bytes.len(), bytes_max: MESSAGE_BYTES_MAX };
-        assert_eq!(decode(&bytes), Err(want));
-        assert_eq!(reason(decode(&bytes[1..])), Some("malformed"));
+    for Sample { form, decode, bytes_max, .. } in messages() {
+        let bytes = vec![VERSION; bytes_max + 1];
+        let want = DecodeError::TooLarge { bytes: bytes.len(), bytes_max };
+        assert_eq!(decode(&bytes), Err(want), "{form}");
+        assert_eq!(reason(decode(&bytes[1..])), Some("malformed"), "{form}");
     }
 }
 
 #[test]
 fn a_message_is_not_taken_for_another() {
-    for (at, (bytes, _)) in messages().iter().enumerate() {
-        for (other, (_, decode)) in messages().iter().enumerate() {
-            let is_same = at == other || (at >= 4 && other >= 4);
-            assert_eq!(decode(bytes).is_ok(), is_same, "message {at} read as {other}");
+    let messages = messages();
+    for Sample { form, bytes, .. } in &messages {
+        for other in &messages {
+            let is_same = *form == other.form;
+            assert_eq!((other.decode)(bytes).is_ok(), is_same, "{form} read as {}", other.form);
         }
     }
 }

@@ -5,12 +5,16 @@ use std::{fmt::Debug, sync::Arc};
 use proptest::{collection::vec, prelude::*, sample::select};
 use tapio_model::{Level, ShardId, Timestamp};
 use tapio_wire::{
-    DecodeError, EventBatch, decode_batch, decode_event, decode_finding, decode_raw, decode_story,
-    encode_batch, encode_event, encode_finding, encode_raw, encode_story, event_to_json,
-    parse_event_line,
+    DecodeError, EventBatch, decode_audit, decode_batch, decode_dead_letter, decode_event,
+    decode_finding, decode_findings, decode_graves, decode_incident_state, decode_raw,
+    decode_resolved, decode_root, decode_sign_of_life, decode_story, decode_telling,
+    decode_trace_state, encode_audit, encode_batch, encode_dead_letter, encode_event,
+    encode_finding, encode_findings, encode_graves, encode_incident_state, encode_raw,
+    encode_resolved, encode_root, encode_sign_of_life, encode_story, encode_telling,
+    encode_trace_state, event_to_json, parse_event_line,
 };
 
-use crate::{arbitrary, sample};
+use crate::{arbitrary, mesh::sample as mesh, sample};
 
 fn check<T: Debug + PartialEq>(
     value: &T,
@@ -57,6 +61,56 @@ proptest! {
     }
 
     #[test]
+    fn a_live_trace_comes_back(trace in arbitrary::trace_state()) {
+        check(&trace, encode_trace_state, decode_trace_state)?;
+    }
+
+    #[test]
+    fn graves_come_back(graves in arbitrary::graves()) {
+        check(&graves, |graves| encode_graves(graves), decode_graves)?;
+    }
+
+    #[test]
+    fn an_incident_comes_back(incident in arbitrary::incident_state()) {
+        check(&incident, encode_incident_state, decode_incident_state)?;
+    }
+
+    #[test]
+    fn resolved_incidents_come_back(resolved in arbitrary::resolved()) {
+        check(&resolved, |resolved| encode_resolved(resolved), decode_resolved)?;
+    }
+
+    #[test]
+    fn a_root_comes_back(root in arbitrary::root()) {
+        check(&root, encode_root, decode_root)?;
+    }
+
+    #[test]
+    fn findings_for_another_shard_come_back(findings in arbitrary::findings()) {
+        check(&findings, encode_findings, decode_findings)?;
+    }
+
+    #[test]
+    fn a_telling_comes_back(telling in arbitrary::telling()) {
+        check(&telling, encode_telling, decode_telling)?;
+    }
+
+    #[test]
+    fn a_dead_letter_comes_back(letter in arbitrary::dead_letter()) {
+        check(&letter, encode_dead_letter, decode_dead_letter)?;
+    }
+
+    #[test]
+    fn an_audit_comes_back(audit in arbitrary::audit()) {
+        check(&audit, encode_audit, decode_audit)?;
+    }
+
+    #[test]
+    fn a_sign_of_life_comes_back(sign in arbitrary::sign_of_life()) {
+        check(&sign, encode_sign_of_life, decode_sign_of_life)?;
+    }
+
+    #[test]
     fn an_event_comes_back_from_its_line(event in arbitrary::event()) {
         let line = serde_json::to_vec(&event_to_json(&event))?;
         let json = parse_event_line(&line).map_err(|e| TestCaseError::fail(e.to_string()))?;
@@ -64,6 +118,16 @@ proptest! {
         let (id, trace) = json.id.zip(json.trace).ok_or(TestCaseError::fail("lost an id"))?;
         prop_assert_eq!(json.into_event(id, trace), event);
     }
+}
+
+#[test]
+fn a_grave_takes_45_bytes_and_an_outcome_17() {
+    let [graves, none] = [mesh::graves(), Vec::new()].map(|graves| encode_graves(&graves).len());
+    assert_eq!(graves - none, 45 * mesh::graves().len());
+    let mut audit = mesh::audit();
+    let all = encode_audit(&audit).len();
+    audit.outcomes.pop();
+    assert_eq!(all - encode_audit(&audit).len(), 17);
 }
 
 #[test]

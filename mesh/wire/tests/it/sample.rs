@@ -12,9 +12,9 @@ use tapio_wire::EventBatch;
 
 /// 2026-11-21T04:00:00.123456789Z.
 pub(crate) const TIME: Timestamp = Timestamp::from_nanos(1_795_233_600_123_456_789);
-const TRACE: TraceId = TraceId::from_bytes(*b"trace of cart-7d");
-const ROOT: EventId = EventId::from_bytes(*b"oom kill at root");
-const SYMPTOM: EventId = EventId::from_bytes(*b"restart, symptom");
+pub(crate) const TRACE: TraceId = TraceId::from_bytes(*b"trace of cart-7d");
+pub(crate) const ROOT: EventId = EventId::from_bytes(*b"oom kill at root");
+pub(crate) const SYMPTOM: EventId = EventId::from_bytes(*b"restart, symptom");
 
 /// An event with everything an event can have.
 pub(crate) fn event() -> Event {
@@ -174,6 +174,7 @@ pub(crate) fn finding() -> Finding {
             pattern: "oom_kill_cascade".into(),
             subject: Entity::Container { id: "4f2a".into() },
         },
+        anchor: Entity::Container { id: "4f2a".into() },
         root: ROOT,
         evidence: evidence(),
         class: EvidenceClass::KernelProof,
@@ -192,8 +193,15 @@ pub(crate) fn finding() -> Finding {
     }
 }
 
+/// A finding whose incident is found by another thing than it is about.
+pub(crate) fn anchored_finding() -> Finding {
+    let anchor =
+        Entity::Workload { scope: "shop".into(), kind: "Deployment".into(), name: "cart".into() };
+    Finding { anchor, ..finding() }
+}
+
 /// One of each entity.
-fn entities() -> Vec<Entity> {
+pub(crate) fn entities() -> Vec<Entity> {
     vec![
         Entity::Container { id: "4f2a".into() },
         Entity::Cgroup { node: "n1".into(), path: "/kubepods".into() },
@@ -238,8 +246,14 @@ pub(crate) fn story() -> Story {
         entities: entities(),
         trace_ids: vec![TRACE],
         event_ids: vec![ROOT, SYMPTOM],
+        references: Vec::new(),
         predecessor: Some(StoryId::new(Timestamp::from_secs(1), [7; 10])),
     }
+}
+
+/// A story that cites an event that another told first.
+pub(crate) fn referring_story() -> Story {
+    Story { references: vec![SYMPTOM], ..story() }
 }
 
 /// A story of unknown cause, merged into an older one.

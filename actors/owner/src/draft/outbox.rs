@@ -1,0 +1,153 @@
+//! What a commit posts: findings, tellings, dead letters, audit.
+
+use std::collections::BTreeMap;
+
+use tapio_engine::{Cut, Found, Output};
+use tapio_model::{
+    Address, Audit, DeadLetter, DeadReason, Findings, Sent, ShardId, Telling, Text, Timestamp,
+};
+use tapio_shard::Posted;
+use tapio_wire::{encode_audit, encode_dead_letter, encode_findings, encode_telling};
+
+use super::{Draft, INLINE_BYTES_MAX, Setting, letter_number};
+use crate::IncidentCut;
+
+/// Bytes of one message. A NATS server takes 1 MiB unless configured otherwise.
+const MESSAGE_BYTES_MAX: usize = 900 << 10;
+/// Messages one commit may send to one shard.
+const PARTS: u64 = 1 << 12;
+
+/// Everything of a cut that leaves the shard.
+pub(super) struct Outgoing {
+    pub(super) traces: Cut,
+    pub(super) incidents: IncidentCut,
+    pub(super) letters: Vec<DeadLetter>,
+}
+
+impl Draft {
+    /// Puts everything that leaves the shard into the outbox.
+    pub(super) fn post(&mut self, setting: &Setting, outgoing: Outgoing) {
+        let Outgoing { traces, incidents, letters } = outgoing;
+        let at = self.root.now;
+        let mut sent: BTreeMap<ShardId, Vec<Sent>> = BTreeMap::new();
+        let mut dead = letters;
+        for output in traces.outputs {
+            match output {
+                Output::Found(found) => {
+                    let Found { finding, events } = *found;
+                    let to = setting.shards.shard_of_anchor(&finding.anchor);
+                    let found = Sent::Found { finding: Box::new(finding), events };
+                    sent.entry(to).or_default().push(found);
+                }
+                Output::Retracted(id, anchor) => {
+                    let to = setting.shards.shard_of_anchor(&anchor);
+                    sent.entry(to).or_default().push(Sent::Retracted(id));
+                }
+                Output::Dead { trace, events } => dead.push(DeadLetter {
+                    shard: setting.shard,
+                    sequence: self.root.processed,
+                    at,
+                    reason: DeadReason::Poison,
+                    detail: "a pattern panicked on this trace as often as it may".into(),
+                    trace: Some(trace),
+                    events,
+                    original: Vec::new(),
+                }),
+            }
+        }
+        for (to, item) in incidents.outgoing {
+            sent.entry(to).or_default().push(item);
+        }
+        for (to, sent) in sent {
+            self.post_findings(setting.shard, to, sent, at);
+        }
+        for telling in incidents.tellings {
+            self.post_telling(setting.shard, telling);
+        }
+        for letter in dead {
+            self.post_letter(setting.shard, &letter);
+        }
+        if !traces.outcomes.is_empty() {
+            let audit = Audit {
+                shard: setting.shard,
+                epoch: self.root.epoch,
+                commit: self.root.commit,
+                processed: self.root.processed,
+                outcomes: traces.outcomes,
+            };
+            let address = Address::Audit { shard: setting.shard, commit: self.root.commit };
+            self.put(address, encode_audit(&audit));
+        }
+    }
+
+    /// Posts what one shard has to say to another, in as few messages as the size allows.
+    fn post_findings(&mut self, from: ShardId, to: ShardId, sent: Vec<Sent>, now: Timestamp) {
+        let mut rest: Vec<Vec<Sent>> = vec![sent];
+        let mut number = self.root.commit.saturating_mul(PARTS);
+        while let Some(mut sent) = rest.pop() {
+            let mut findings = Findings { from, commit: number, now, sent };
+            let mut bytes = encode_findings(&findings);
+            if bytes.len() > MESSAGE_BYTES_MAX {
+                sent = findings.sent;
+                if sent.len() > 1 {
+                    let second = sent.split_off(sent.len() / 2);
+                    rest.push(second);
+                    rest.push(sent);
+                    continue;
+                }
+                // One finding that is too large alone travels without the text of its evidence:
+                // what it says stands in the finding.
+                sent.iter_mut().for_each(strip);
+                findings = Findings { from, commit: number, now, sent };
+                bytes = encode_findings(&findings);
+            }
+            self.put(Address::Findings { from, to, commit: number }, bytes);
+            number += 1;
+        }
+    }
+
+    fn post_telling(&mut self, shard: ShardId, mut telling: Telling) {
+        let address = Address::Telling {
+            shard,
+            story: telling.story.id,
+            telling: telling.story.telling,
+        };
+        let mut bytes = encode_telling(&telling);
+        while bytes.len() > MESSAGE_BYTES_MAX && !telling.evidence.is_empty() {
+            telling.evidence.truncate(telling.evidence.len() / 2);
+            bytes = encode_telling(&telling);
+        }
+        self.put(address, bytes);
+    }
+
+    fn post_letter(&mut self, shard: ShardId, letter: &DeadLetter) {
+        let part = letter.trace.map_or(0, letter_number);
+        let address = Address::DeadLetter { shard, sequence: letter.sequence, part };
+        let mut bytes = encode_dead_letter(letter);
+        if bytes.len() > MESSAGE_BYTES_MAX {
+            // Half of a poisoned trace is better than none.
+            let mut short = letter.clone();
+            while bytes.len() > MESSAGE_BYTES_MAX && !short.events.is_empty() {
+                short.events.truncate(short.events.len() / 2);
+                short.detail = Text::from("shortened: the trace is larger than a message may be");
+                bytes = encode_dead_letter(&short);
+            }
+        }
+        self.put(address, bytes);
+    }
+
+    fn put(&mut self, address: Address, bytes: Vec<u8>) {
+        let commit = self.root.commit;
+        let content = self.content(bytes, INLINE_BYTES_MAX, Timestamp::MAX);
+        self.root.outbox.push(Posted { commit, address, content, traceparent: None });
+    }
+}
+
+/// Takes the events away that make a message too large.
+fn strip(sent: &mut Sent) {
+    match sent {
+        Sent::Found { events, .. } => events.clear(),
+        Sent::Handed { incident, .. } => incident.evidence.clear(),
+        Sent::Retracted(_) | Sent::Join { .. } => {}
+    }
+}

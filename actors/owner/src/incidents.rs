@@ -1,0 +1,127 @@
+//! The incidents of one shard, as one shard among several.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tapio_engine::{Handed, IncidentRef, Incidents, IncidentsCut, Joined, Question, Rules};
+use tapio_model::{
+    Findings, IncidentState, ResolvedState, Sent, ShardId, StoryId, Telling, Timestamp,
+};
+
+/// An open incident of another shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The shard that has it.
+    pub shard: ShardId,
+    /// The incident.
+    pub incident: IncidentRef,
+}
+
+/// What the incidents of a shard became since the last cut.
+#[derive(Debug, Default)]
+pub struct IncidentCut {
+    /// What changed of their state.
+    pub state: IncidentsCut,
+    /// What is to be told.
+    pub tellings: Vec<Telling>,
+    /// What is to be said to other shards.
+    pub outgoing: Vec<(ShardId, Sent)>,
+}
+
+/// The incidents of one shard. Findings come in from all shards, its own among them.
+#[derive(Debug)]
+pub struct IncidentShard {
+    shard: ShardId,
+    incidents: Incidents,
+    tellings: Vec<Telling>,
+    outgoing: Vec<(ShardId, Sent)>,
+}
+
+impl IncidentShard {
+    /// Makes the incidents of `shard` of what was written down.
+    #[must_use]
+    pub fn restore(
+        shard: ShardId,
+        rules: Arc<Rules>,
+        open: Vec<IncidentState>,
+        resolved: Vec<ResolvedState>,
+    ) -> Self {
+        let mut incidents = Incidents::sharded(rules);
+        incidents.restore(open, resolved);
+        Self { shard, incidents, tellings: Vec::new(), outgoing: Vec::new() }
+    }
+
+    /// Returns the incidents, for whoever asks.
+    #[must_use]
+    pub const fn incidents(&self) -> &Incidents {
+        &self.incidents
+    }
+
+    /// Takes in what a shard has to say.
+    pub fn hear(&mut self, findings: Findings, now: Timestamp) {
+        for sent in findings.sent {
+            match sent {
+                Sent::Found { finding, events } => {
+                    self.tellings.extend(self.incidents.admit(*finding, events, now));
+                }
+                Sent::Retracted(id) => self.incidents.retract(&id),
+                Sent::Handed { incident, into } => {
+                    let handed = Handed { incident: *incident, into };
+                    self.tellings.extend(self.incidents.take_over(handed, now));
+                }
+                Sent::Join { story, into, shard } => {
+                    let (told, handed) = self.incidents.hand_over(story, into, now);
+                    self.tellings.extend(told);
+                    self.give(shard, handed);
+                }
+            }
+        }
+    }
+
+    /// Takes in the answer to a question.
+    pub fn answer(&mut self, story: StoryId, elsewhere: Vec<Elsewhere>, now: Timestamp) {
+        let shards: BTreeMap<_, _> =
+            elsewhere.iter().map(|known| (known.incident.id, known.shard)).collect();
+        let related: Vec<_> = elsewhere.into_iter().map(|known| known.incident).collect();
+        let Joined { told, handed, younger } = self.incidents.answer(story, &related, now);
+        self.tellings.extend(told);
+        if let Some(shard) = handed.as_ref().and_then(|handed| shards.get(&handed.into)) {
+            self.give(*shard, handed);
+        }
+        for young in younger {
+            let Some(shard) = shards.get(&young) else { continue };
+            let join = Sent::Join { story: young, into: story, shard: self.shard };
+            self.outgoing.push((*shard, join));
+        }
+    }
+
+    fn give(&mut self, shard: ShardId, handed: Option<Handed>) {
+        self.outgoing.extend(handed.map(|Handed { incident, into }| {
+            (shard, Sent::Handed { incident: Box::new(incident), into })
+        }));
+    }
+
+    /// Lets time pass.
+    pub fn advance(&mut self, now: Timestamp) {
+        self.tellings.extend(self.incidents.advance(now));
+    }
+
+    /// Takes what is to be asked of other shards.
+    pub fn take_questions(&mut self) -> Vec<Question> {
+        self.incidents.take_questions()
+    }
+
+    /// Says whether something is to be told or said.
+    #[must_use]
+    pub const fn has_news(&self) -> bool {
+        !self.tellings.is_empty() || !self.outgoing.is_empty()
+    }
+
+    /// Writes down what changed since the last cut.
+    pub fn cut(&mut self) -> IncidentCut {
+        IncidentCut {
+            state: self.incidents.cut(),
+            tellings: std::mem::take(&mut self.tellings),
+            outgoing: std::mem::take(&mut self.outgoing),
+        }
+    }
+}

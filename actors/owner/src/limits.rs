@@ -1,0 +1,117 @@
+//! Every bound of an owner, by name, and what an owner counts.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+/// Bounds and times of an owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnerLimits {
+    /// How often a commit is written if something changed.
+    pub commit_every: Duration,
+    /// How often is looked whether there are news that a person waits for: they are committed at
+    /// once.
+    pub look_every: Duration,
+    /// Events taken in since the last commit at which the next one is due.
+    pub commit_events: u64,
+    /// Events taken in since the last commit at which no more are taken in: what a new owner would
+    /// have to read again stays bounded while the middle is slow.
+    pub uncommitted_events_max: u64,
+    /// How long a trace lives in the log alone; then it is written down.
+    pub write_after: Duration,
+    /// Traces that are written down at one time. Beyond it the log is read further back.
+    pub written_traces_max: usize,
+    /// How long the log must have been silent before the clock moves the shard's time.
+    pub idle: Duration,
+    /// How long the next entry may take while the log is read again.
+    pub replay_wait: Duration,
+    /// Wait before something that was unreachable is tried again.
+    pub retry: Duration,
+    /// How long an owner believes in its last write before it looks whether it still is the owner.
+    pub belief: Duration,
+    /// How long a chunk stays after no root names it: somebody may be reading by an older root.
+    pub chunk_grace: Duration,
+    /// Whether the root is written by compare-and-set. Only the control of the chaos suite says no,
+    /// and must lose events and tell twice.
+    pub is_fenced: bool,
+}
+
+impl Default for OwnerLimits {
+    fn default() -> Self {
+        Self {
+            commit_every: Duration::from_millis(250),
+            look_every: Duration::from_millis(25),
+            commit_events: 20_000,
+            uncommitted_events_max: 200_000,
+            write_after: Duration::from_secs(90),
+            written_traces_max: 2_000,
+            idle: Duration::from_millis(100),
+            replay_wait: Duration::from_secs(10),
+            retry: Duration::from_millis(100),
+            belief: Duration::from_millis(750),
+            chunk_grace: Duration::from_secs(60),
+            is_fenced: true,
+        }
+    }
+}
+
+/// A count that only grows.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Adds to it.
+    pub fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// Returns it.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What the owners of a node count.
+#[derive(Debug, Default)]
+pub struct OwnerFigures {
+    /// Shards claimed.
+    pub claims: Count,
+    /// Of those, claimed from an owner that had not let go.
+    pub takeovers: Count,
+    /// Roots written.
+    pub commits: Count,
+    /// Writes that another owner's was ahead of: the shard was dropped.
+    pub lost_commits: Count,
+    /// Writes of which was not known at first whether they happened.
+    pub unsure_commits: Count,
+    /// Nanoseconds from cut to written root, all commits together.
+    pub commit_nanos: Count,
+    /// Parcels that arrived.
+    pub delivered: Count,
+    /// Parcels that lay there already.
+    pub were_there: Count,
+    /// Parcels in whose place other bytes lie: an alarm.
+    pub differing: Count,
+    /// Messages of findings that were taken in.
+    pub findings_heard: Count,
+    /// Messages of findings that had been taken in before.
+    pub findings_skipped: Count,
+    /// Entries of the log taken in.
+    pub entries: Count,
+    /// Events in them.
+    pub events: Count,
+    /// Entries read again.
+    pub replayed_entries: Count,
+    /// Times reading again led elsewhere than the first time.
+    pub replay_mismatches: Count,
+    /// Parts of a state that were gone.
+    pub missing_parts: Count,
+    /// Events or batches that could not be read.
+    pub dead_letters: Count,
+    /// Gaps of the log that nobody has read.
+    pub unread_gaps: Count,
+    /// Questions asked of other shards.
+    pub questions: Count,
+}

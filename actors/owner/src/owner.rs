@@ -1,0 +1,456 @@
+//! Owning one shard: claim, load, read again, take in, commit, let go.
+
+mod intake;
+
+use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
+
+use futures::{StreamExt as _, future::OptionFuture, stream::FuturesUnordered};
+use tapio_bus::{FabricError, LogEntry, LogReader, Revision, SharedFabric};
+use tapio_engine::{Question, Rules};
+use tapio_model::{Mark, ShardId, StoryId, Timestamp};
+use tapio_shard::{Claimable, NodeId, PieceKey, Root, ShardCount};
+use tapio_wire::decode_root;
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval, sleep},
+};
+use tracing::{debug, info, warn};
+
+use crate::{
+    AskRelated, Brain, BrainGone, Dropped, Elsewhere, IncidentShard, OwnerFigures, OwnerLimits,
+    commit::Committer,
+    draft::{Intake, Setting},
+    load,
+};
+
+/// What the owner of a shard is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Own it.
+    Own,
+    /// Let it go: write a last root that says so, deliver, and end.
+    Release,
+}
+
+/// How far an owner is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Phase {
+    /// It waits until the shard is free.
+    #[default]
+    Waiting,
+    /// It has claimed the shard and fetches its state.
+    Loading,
+    /// It takes events in.
+    Owning,
+    /// It has let go, or lost the shard.
+    Over,
+}
+
+/// What others may know of an owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OwnerStatus {
+    /// How far it is.
+    pub phase: Phase,
+    /// The epoch of its claim.
+    pub epoch: u64,
+    /// The last entry it took in.
+    pub processed: u64,
+    /// The time of that entry.
+    pub now: Timestamp,
+    /// Entries that waited behind it.
+    pub waiting: u64,
+}
+
+/// How owning ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// The shard was let go as ordered, or never claimed.
+    Released,
+    /// Another owner has it, or the middle refuses.
+    Dropped(Dropped),
+    /// What thinks for the shard is gone; the shard can be claimed again.
+    BrainGone,
+}
+
+/// Everything an owner needs but its brain.
+pub struct OwnerParts {
+    /// The durable middle.
+    pub fabric: SharedFabric,
+    /// The shard.
+    pub shard: ShardId,
+    /// How many there are.
+    pub shards: ShardCount,
+    /// Who owns.
+    pub me: NodeId,
+    /// By what is judged: the limits of one shard.
+    pub rules: Arc<Rules>,
+    /// Bounds and times.
+    pub limits: OwnerLimits,
+    /// Says whether a node is known to be dead.
+    pub is_dead: Arc<dyn Fn(&NodeId) -> bool + Send + Sync>,
+    /// Asks other shards.
+    pub ask: Arc<dyn AskRelated>,
+    /// What to do.
+    pub order: watch::Receiver<Order>,
+    /// Where others see how far it is.
+    pub status: watch::Sender<OwnerStatus>,
+    /// Where it counts.
+    pub figures: Arc<OwnerFigures>,
+}
+
+impl std::fmt::Debug for OwnerParts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OwnerParts").field("shard", &self.shard).finish_non_exhaustive()
+    }
+}
+
+/// Owns a shard until it is ordered to let go, or loses it.
+///
+/// # Cancel safety
+/// Dropping the future at any point is a crash: the next owner goes on from the last root, nothing
+/// is lost and nothing told twice.
+pub async fn own<B: Brain>(mut parts: OwnerParts, brain: B) -> Ended {
+    let mut order = parts.order.clone();
+    let ended = match claim(&mut parts).await {
+        Ok(Some(committer)) => match Owner::load(&parts, committer, brain).await {
+            Ok(owner) => owner.run(&mut order).await,
+            Err(ended) => ended,
+        },
+        Ok(None) => Ended::Released,
+        Err(dropped) => Ended::Dropped(dropped),
+    };
+    parts.status.send_modify(|status| status.phase = Phase::Over);
+    ended
+}
+
+/// Waits until the shard is free and claims it; `None` if it is no longer wanted.
+async fn claim(parts: &mut OwnerParts) -> Result<Option<Committer>, Dropped> {
+    loop {
+        let is_wanted = *parts.order.borrow() == Order::Own;
+        let (root, revision) = match parts.fabric.read_root(parts.shard).await {
+            Ok(Some(read)) => match decode_root(&read.bytes) {
+                Ok(root) => (root, Some(read.revision)),
+                Err(why) => return Err(Dropped::Refused(format!("the root is unreadable: {why}"))),
+            },
+            Ok(None) => (Root { low: FIRST, ..Root::default() }, None),
+            Err(FabricError::Refused(why)) => return Err(Dropped::Refused(why)),
+            Err(FabricError::Unreachable(_) | FabricError::Full(_)) => {
+                sleep(parts.limits.retry).await;
+                continue;
+            }
+        };
+        let claimable = root.claimable(&parts.me, |node| (parts.is_dead)(node));
+        if !is_wanted {
+            // An owner of this boot that ended otherwise than it should may have left it held.
+            if claimable == Claimable::Mine {
+                let released = Root { released: true, commit: root.commit + 1, ..root.clone() };
+                committer(parts, root, revision).swap(released).await?;
+            }
+            return Ok(None);
+        }
+        match claimable {
+            Claimable::Free | Claimable::Mine => {}
+            Claimable::Held(_) if !parts.limits.is_fenced => {}
+            Claimable::Held(_) => {
+                sleep(parts.limits.retry / 2).await;
+                continue;
+            }
+        }
+        let is_takeover = root.owner.is_some() && !root.released;
+        let claimed = root.claimed_by(&parts.me);
+        let mut committer = committer(parts, root, revision);
+        match committer.swap(claimed).await {
+            Ok(()) => {
+                parts.figures.claims.add(1);
+                parts.figures.takeovers.add(u64::from(is_takeover));
+                let epoch = committer.root.epoch;
+                info!(shard = %parts.shard, epoch, is_takeover, "claimed");
+                return Ok(Some(committer));
+            }
+            Err(Dropped::Lost) => sleep(parts.limits.retry / 2).await,
+            Err(refused @ Dropped::Refused(_)) => return Err(refused),
+        }
+    }
+}
+
+fn committer(parts: &OwnerParts, root: Root, revision: Option<Revision>) -> Committer {
+    let is_audited = parts.rules.is_audited();
+    let setting = Setting { shard: parts.shard, shards: parts.shards, is_audited };
+    let tools = (parts.limits.clone(), Arc::clone(&parts.figures));
+    Committer::new(Arc::clone(&parts.fabric), setting, tools, (root, revision))
+}
+
+/// The log begins with entry 1.
+const FIRST: Mark = Mark { sequence: 1, now: Timestamp::MIN };
+
+type Answer = (StoryId, Vec<Elsewhere>);
+type Committed = (Committer, Result<(), Dropped>);
+
+/// An owner at work.
+struct Owner<'a, B> {
+    parts: &'a OwnerParts,
+    brain: B,
+    /// `None` while a commit is on its way.
+    committer: Option<Committer>,
+    events: Box<dyn LogReader>,
+    findings: Box<dyn LogReader>,
+    intake: Intake,
+    /// The last message of each shard that was taken in.
+    heard: BTreeMap<ShardId, u64>,
+    answers: FuturesUnordered<Pin<Box<dyn Future<Output = Answer> + 'a>>>,
+    /// The engine's time as far as the shard has come.
+    now: Timestamp,
+    processed: u64,
+    /// Events taken in that no root knows of.
+    uncommitted: u64,
+    /// Whether anything changed since the last cut.
+    is_changed: bool,
+    committed_at: Instant,
+    heard_at: Instant,
+    next: Option<LogEntry>,
+}
+
+impl<'a, B: Brain> Owner<'a, B> {
+    /// Fetches the state, reads the log again, and delivers what the last owner had decided.
+    async fn load(
+        parts: &'a OwnerParts,
+        mut committer: Committer,
+        mut brain: B,
+    ) -> Result<Self, Ended> {
+        let (limits, figures) = (&parts.limits, &*parts.figures);
+        let root = committer.root.clone();
+        parts.status.send_modify(|status| {
+            (status.phase, status.epoch) = (Phase::Loading, root.epoch);
+        });
+        let state = load::fetch(&root, &*parts.fabric, limits).await;
+        figures.missing_parts.add(state.missing);
+        let from = root.low.sequence.min(root.processed + 1);
+        let mut events = open(parts, Log::Events, from).await?;
+        let findings = open(parts, Log::Findings, root.findings_read + 1).await?;
+        let mut intake = Intake {
+            findings_read: root.findings_read,
+            processed: root.processed,
+            ..Intake::default()
+        };
+        let gaps = u64::from(events.first_kept() > root.processed + 1 && root.processed > 0)
+            + u64::from(findings.first_kept() > root.findings_read + 1 && root.findings_read > 0);
+        if gaps > 0 {
+            warn!(shard = %parts.shard, gaps, "the log has aged out before it was read");
+            figures.unread_gaps.add(gaps);
+            intake.unread_gaps = gaps;
+        }
+        let rules = Arc::clone(&parts.rules);
+        let reader = &mut *events;
+        let replayed = load::replay(&root, state.shard, rules, reader, (limits, figures)).await;
+        let replayed = replayed.map_err(|why| refused(&why))?;
+        let incidents = IncidentShard::restore(
+            parts.shard,
+            Arc::clone(&parts.rules),
+            state.incidents,
+            state.resolved,
+        );
+        brain.adopt(replayed.shard, incidents).await.map_err(|BrainGone| Ended::BrainGone)?;
+        committer.deliver().await.map_err(Ended::Dropped)?;
+        let instant = Instant::now();
+        Ok(Self {
+            parts,
+            brain,
+            committer: Some(committer),
+            events,
+            findings,
+            intake,
+            heard: root.received,
+            answers: FuturesUnordered::new(),
+            now: root.now,
+            processed: root.processed,
+            uncommitted: 0,
+            is_changed: false,
+            committed_at: instant,
+            heard_at: instant,
+            next: replayed.next,
+        })
+    }
+
+    /// Works until ordered to let go, or until the shard is lost.
+    async fn run(mut self, order: &mut watch::Receiver<Order>) -> Ended {
+        self.show(Phase::Owning, 0);
+        match self.work(order).await {
+            Ok(()) => match self.release().await {
+                Ok(()) => Ended::Released,
+                Err(ended) => ended,
+            },
+            Err(ended) => ended,
+        }
+    }
+
+    async fn work(&mut self, order: &mut watch::Receiver<Order>) -> Result<(), Ended> {
+        if let Some(entry) = self.next.take() {
+            self.take_in(entry).await?;
+        }
+        let mut look = interval(self.parts.limits.look_every);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut commit: OptionFuture<Pin<Box<dyn Future<Output = Committed>>>> = None.into();
+        let is_released = |order: &Order| *order == Order::Release;
+        loop {
+            let has_room = self.uncommitted < self.parts.limits.uncommitted_events_max;
+            tokio::select! {
+                biased;
+                released = order.wait_for(is_released) => {
+                    // Who gives the orders is gone: so is the node.
+                    drop(released);
+                    if let Some((committer, committed)) = commit.await {
+                        self.committer = Some(committer);
+                        committed.map_err(Ended::Dropped)?;
+                    }
+                    return Ok(());
+                }
+                Some((committer, committed)) = &mut commit => {
+                    commit = None.into();
+                    self.committer = Some(committer);
+                    committed.map_err(Ended::Dropped)?;
+                }
+                Some((story, elsewhere)) = self.answers.next() => {
+                    self.is_changed = true;
+                    self.brain.answer(story, elsewhere, self.now).await?;
+                }
+                _ = look.tick() => {
+                    self.pass().await?;
+                    if let Some(writing) = self.begin_commit().await? {
+                        commit = Some(writing).into();
+                    }
+                }
+                entry = self.findings.next() => {
+                    self.hear(entry.map_err(|why| refused(&why))?).await?;
+                }
+                entry = self.events.next(), if has_room => {
+                    self.take_in(entry.map_err(|why| refused(&why))?).await?;
+                    if self.uncommitted >= self.parts.limits.commit_events
+                        && let Some(writing) = self.begin_commit().await?
+                    {
+                        commit = Some(writing).into();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets time pass where no entry brings it along, and asks what is to be asked.
+    async fn pass(&mut self) -> Result<(), Ended> {
+        let Some(time) = self.parts.fabric.log_time() else { return Ok(()) };
+        if self.heard_at.elapsed() >= self.parts.limits.idle && time > self.now {
+            let was_due = self.brain.advance(time).await?;
+            if was_due {
+                self.now = time;
+                self.is_changed = true;
+                self.intake.ticks.push(Mark { sequence: self.processed, now: time });
+            }
+        } else {
+            // The incidents' time passes too; that of the traces is the log's.
+            self.brain.advance(self.now).await?;
+        }
+        for question in self.brain.take_questions().await? {
+            self.parts.figures.questions.add(1);
+            self.answers.push(Box::pin(ask(self.parts, question)));
+        }
+        Ok(())
+    }
+
+    /// Begins a commit if there is news that a person waits for, or something changed and it is time.
+    async fn begin_commit(
+        &mut self,
+    ) -> Result<Option<Pin<Box<dyn Future<Output = Committed>>>>, Ended> {
+        if self.committer.is_none() {
+            return Ok(None);
+        }
+        let limits = &self.parts.limits;
+        let is_time = self.is_changed && self.committed_at.elapsed() >= limits.commit_every;
+        let is_much = self.uncommitted >= limits.commit_events;
+        if !is_time && !is_much && !self.brain.has_news().await? {
+            return Ok(None);
+        }
+        let Some(mut committer) = self.committer.take() else { return Ok(None) };
+        let old = self.old(&committer.root);
+        let cut = self.brain.cut(old).await?;
+        let intake = self.intake.take();
+        (self.uncommitted, self.is_changed) = (0, false);
+        self.committed_at = Instant::now();
+        Ok(Some(Box::pin(async move {
+            let committed = committer.commit(cut, intake, Order::Own).await;
+            (committer, committed)
+        })))
+    }
+
+    /// Traces that need the log from before this time are to be written down.
+    fn old(&self, root: &Root) -> Timestamp {
+        let written = root.pieces.keys().filter(|key| matches!(key, PieceKey::Trace(_))).count();
+        if written >= self.parts.limits.written_traces_max {
+            return Timestamp::MIN;
+        }
+        self.now.before(self.parts.limits.write_after)
+    }
+
+    /// Writes a last root that lets the shard go, and delivers what it decided.
+    async fn release(&mut self) -> Result<(), Ended> {
+        self.commit_now(Order::Release).await?;
+        debug!(shard = %self.parts.shard, "let go");
+        Ok(())
+    }
+
+    /// Commits and delivers, and takes nothing in before that is done.
+    async fn commit_now(&mut self, order: Order) -> Result<(), Ended> {
+        let Some(mut committer) = self.committer.take() else { return Ok(()) };
+        let cut = self.brain.cut(self.old(&committer.root)).await?;
+        let intake = self.intake.take();
+        (self.uncommitted, self.is_changed) = (0, false);
+        self.committed_at = Instant::now();
+        committer.commit(cut, intake, order).await.map_err(Ended::Dropped)?;
+        self.committer = Some(committer);
+        Ok(())
+    }
+
+    fn show(&self, phase: Phase, waiting: u64) {
+        let (processed, now) = (self.processed, self.now);
+        self.parts.status.send_modify(|status| {
+            *status = OwnerStatus { phase, epoch: status.epoch, processed, now, waiting };
+        });
+    }
+}
+
+impl From<BrainGone> for Ended {
+    fn from(_: BrainGone) -> Self {
+        Self::BrainGone
+    }
+}
+
+fn refused(why: &FabricError) -> Ended {
+    Ended::Dropped(Dropped::Refused(why.to_string()))
+}
+
+async fn ask(parts: &OwnerParts, question: Question) -> Answer {
+    let Question { story, entities, at } = question;
+    (story, parts.ask.related(parts.shard, &entities, at).await)
+}
+
+/// Which log.
+#[derive(Debug, Clone, Copy)]
+enum Log {
+    Events,
+    Findings,
+}
+
+/// Opens a reader, for as long as it takes.
+async fn open(parts: &OwnerParts, log: Log, from: u64) -> Result<Box<dyn LogReader>, Ended> {
+    loop {
+        let opened = match log {
+            Log::Events => parts.fabric.read_events(parts.shard, from).await,
+            Log::Findings => parts.fabric.read_findings(parts.shard, from).await,
+        };
+        match opened {
+            Ok(reader) => return Ok(reader),
+            Err(why @ FabricError::Refused(_)) => return Err(refused(&why)),
+            Err(FabricError::Unreachable(_) | FabricError::Full(_)) => {
+                sleep(parts.limits.retry).await;
+            }
+        }
+    }
+}

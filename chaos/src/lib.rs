@@ -1,0 +1,10 @@
+//! The adversary: faults, schedules and invariants, in simulated and in real worlds.
+
+pub mod fault;
+pub mod invariants;
+pub mod load;
+pub mod plan;
+pub mod real;
+pub mod record;
+pub mod scenarios;
+pub mod sim;
