@@ -1,7 +1,7 @@
 //! What must hold of every run, whatever was done to the mesh: one file each.
 
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 
 use crate::record::Record;
 
@@ -52,6 +52,8 @@ invariants! {
     progress_grows,
     takeover_bounded,
     drain_bounded,
+    recovery_bounded,
+    never_crashes,
     never_late,
     answers_honest,
     memory_bounded,

@@ -6,5 +6,7 @@ pub mod load;
 pub mod plan;
 pub mod real;
 pub mod record;
+pub mod report;
 pub mod scenarios;
 pub mod sim;
+pub mod world;

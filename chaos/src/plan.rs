@@ -21,7 +21,7 @@ impl Stage {
     /// Returns what a plan draws from.
     #[must_use]
     pub fn rng(&self) -> StdRng {
-        StdRng::seed_from_u64(self.seed ^ 0x5EED_0F_FA_17)
+        StdRng::seed_from_u64(self.seed ^ 0x5EED_F417)
     }
 }
 

@@ -14,7 +14,7 @@ mod need;
 mod netns;
 mod node;
 mod options;
-mod port;
+pub(crate) mod port;
 mod process;
 mod proxy;
 mod server;

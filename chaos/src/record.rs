@@ -14,7 +14,7 @@ use tapio_shard::{NodeId, Root};
 use crate::{fault::FaultKind, load::Expected};
 
 pub use self::stories::{Told, ToldStories};
-pub use self::takeover::Takeover;
+pub use self::takeover::{Recovery, Takeover};
 
 /// How long after a fault has ended its traces may still show: the election of a stream's leader
 /// alone takes up to 9 s.
@@ -110,6 +110,17 @@ pub struct DrainSeen {
     pub is_clean: bool,
 }
 
+/// A node that ended by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Crash {
+    /// When it was seen.
+    pub at: Duration,
+    /// The node.
+    pub node: Text,
+    /// The end of its log.
+    pub log_tail: String,
+}
+
 /// A question to the mesh, and its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuerySeen {
@@ -172,6 +183,8 @@ pub struct Bounds {
     pub takeover_max: Duration,
     /// From SIGTERM to the end of the process.
     pub drain_max: Duration,
+    /// From the servers' return to a root of every shard.
+    pub recovery_max: Duration,
     /// From acknowledgement to a root that says the event was taken in, where it is bounded.
     pub late_max: Option<Duration>,
     /// Beyond its own deadline, how late an answer may come.
@@ -186,6 +199,7 @@ impl Default for Bounds {
             // The lease of 1.5 s and a second.
             takeover_max: Duration::from_millis(2_500),
             drain_max: Duration::from_secs(5),
+            recovery_max: Duration::from_secs(15),
             late_max: None,
             answer_max: Duration::from_millis(2_000),
             memory_bytes_max: 1 << 30,
@@ -212,6 +226,8 @@ pub struct Record {
     pub faults: Vec<FaultSeen>,
     /// Nodes that were told to leave.
     pub drains: Vec<DrainSeen>,
+    /// Nodes that ended by themselves.
+    pub crashes: Vec<Crash>,
     /// Questions and answers.
     pub queries: Vec<QuerySeen>,
     /// Alarms of the nodes.

@@ -10,6 +10,7 @@ use futures::{StreamExt as _, stream};
 use tapio_bus::{FabricError, Parcel, Receipt, Revision, SharedFabric, SwapError};
 use tapio_model::{Address, ChunkName, ShardId};
 use tapio_shard::{Posted, Root};
+use tapio_telemetry::{SpanName, Telemetry};
 use tapio_wire::{decode_root, encode_root};
 use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
@@ -18,6 +19,7 @@ use crate::{
     BrainCut, Order, OwnerFigures, OwnerLimits,
     draft::{Draft, Intake, Setting},
     load::gather,
+    trails::Trails,
 };
 
 /// Chunks and parcels on their way at one time.
@@ -41,6 +43,7 @@ pub(crate) struct Committer {
     pub(crate) setting: Setting,
     pub(crate) limits: OwnerLimits,
     pub(crate) figures: Arc<OwnerFigures>,
+    pub(crate) telemetry: Telemetry,
     pub(crate) root: Root,
     pub(crate) revision: Option<Revision>,
     /// When the root was last known to be ours.
@@ -53,32 +56,40 @@ impl Committer {
     pub(crate) fn new(
         fabric: SharedFabric,
         setting: Setting,
-        (limits, figures): (OwnerLimits, Arc<OwnerFigures>),
+        (limits, figures, telemetry): (OwnerLimits, Arc<OwnerFigures>, Telemetry),
         (root, revision): (Root, Option<Revision>),
     ) -> Self {
         let believed_at = Instant::now();
         let unnamed = VecDeque::new();
-        Self { fabric, setting, limits, figures, root, revision, believed_at, unnamed }
+        Self { fabric, setting, limits, figures, telemetry, root, revision, believed_at, unnamed }
     }
 
-    /// Writes what the shard became, then delivers what follows from it.
+    /// Writes down what the shard became.
+    pub(crate) fn draft(
+        &self,
+        cut: BrainCut,
+        intake: Intake,
+        (order, trails): (Order, &Trails),
+    ) -> Draft {
+        let mut draft = Draft::new(self.root.clone(), cut, intake, (&self.setting, trails));
+        // Whoever claims it next delivers the outbox too: the same bytes in the same places.
+        draft.root.released = order == Order::Release;
+        draft
+    }
+
+    /// Writes a draft, then delivers what follows from it.
     ///
     /// # Cancel safety
     /// Dropping the future at any point leaves a root that the next owner can go on from.
-    pub(crate) async fn commit(
-        &mut self,
-        cut: BrainCut,
-        intake: Intake,
-        order: Order,
-    ) -> Result<(), Dropped> {
+    pub(crate) async fn commit(&mut self, draft: Draft) -> Result<(), Dropped> {
         let began = Instant::now();
         let before: Vec<ChunkName> = self.root.chunks().collect();
-        let draft = Draft::new(self.root.clone(), cut, intake, &self.setting);
-        let Draft { mut root, chunks } = draft;
-        // Whoever claims it next delivers the outbox too: the same bytes in the same places.
-        root.released = order == Order::Release;
+        let Draft { root, chunks } = draft;
+        let trail = root.outbox.iter().find_map(|posted| posted.traceparent.clone());
+        let span = self.telemetry.start(SpanName::Commit, trail.as_deref());
         self.put(chunks).await?;
         self.swap(root).await?;
+        span.end();
         self.figures.commits.add(1);
         let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.figures.commit_nanos.add(nanos);
@@ -231,8 +242,15 @@ impl Committer {
             error!(address = ?posted.address, "what was to be delivered is gone");
             return Ok(());
         };
-        let parcel =
-            Parcel { address: posted.address, body, traceparent: posted.traceparent.clone() };
+        let name = match posted.address {
+            Address::Telling { .. } => SpanName::Tell,
+            Address::Findings { .. } | Address::DeadLetter { .. } | Address::Audit { .. } => {
+                SpanName::Deliver
+            }
+        };
+        let span = self.telemetry.start(name, posted.traceparent.as_deref());
+        let traceparent = span.traceparent().or_else(|| posted.traceparent.clone());
+        let parcel = Parcel { address: posted.address, body, traceparent };
         loop {
             match self.fabric.deliver(&parcel).await {
                 Ok(Receipt::Delivered) => self.figures.delivered.add(1),
@@ -247,6 +265,7 @@ impl Committer {
                     continue;
                 }
             }
+            span.end();
             return Ok(());
         }
     }

@@ -13,7 +13,7 @@ use tapio_shard::{Content, PieceKey, Root, ShardCount};
 use tapio_wire::{encode_graves, encode_incident_state, encode_resolved, encode_trace_state};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::BrainCut;
+use crate::{BrainCut, trails::Trails};
 
 /// Bytes a part may have and still stand in the root. The root is written some times a second; a
 /// part that rarely changes is better written once.
@@ -80,7 +80,7 @@ pub(crate) struct Draft {
 
 impl Draft {
     /// Writes the next root down. `root` is the last one, without what its outbox had delivered.
-    pub(crate) fn new(root: Root, cut: BrainCut, mut intake: Intake, setting: &Setting) -> Self {
+    pub(crate) fn new(root: Root, cut: BrainCut, mut intake: Intake, (setting, trails): (&Setting, &Trails)) -> Self {
         let BrainCut { mut traces, incidents } = cut;
         let commit = root.commit + 1;
         let moved = traces.processed > root.processed
@@ -103,7 +103,7 @@ impl Draft {
             traces.outcomes.extend(dead.map(|event| (event, Outcome::DeadLetter)));
         }
         let letters = intake.letters;
-        draft.post(setting, outbox::Outgoing { traces, incidents, letters });
+        draft.post(setting, outbox::Outgoing { traces, incidents, letters }, trails);
         draft
     }
 

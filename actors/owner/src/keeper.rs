@@ -20,15 +20,19 @@ use tapio_shard::{
     Heard, Life, MemberLimits, Members, NodeId, NodeState, PlacementLimits, ShardCount, SignOfLife,
     place,
 };
+use tapio_telemetry::Telemetry;
 use tapio_wire::{decode_sign_of_life, encode_sign_of_life};
 use tokio::{
-    sync::{oneshot, watch},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 use tracing::{info, warn};
 
 pub use self::view::{MeshView, ShardOwner};
 use crate::{AskRelated, Ended, Order, OwnerFigures, OwnerLimits, OwnerParts, OwnerStatus};
+
+/// How long a shard that was handed off is left to others.
+const HANDOFF_REST: Duration = Duration::from_secs(2);
 
 /// An owner that was started.
 #[derive(Debug)]
@@ -96,13 +100,17 @@ pub struct KeeperParts {
     /// Asks other shards.
     pub ask: Arc<dyn AskRelated>,
     /// Starts owners.
-    pub hands: Box<dyn Hands>,
+    pub hands: Arc<dyn Hands>,
     /// Turns true once the node is to leave.
     pub leave: watch::Receiver<bool>,
     /// Where others see how the mesh looks from here.
     pub view: watch::Sender<MeshView>,
+    /// Shards that are to be let go once, for whoever should have them.
+    pub handoffs: mpsc::Receiver<ShardId>,
     /// Where the owners count.
     pub figures: Arc<OwnerFigures>,
+    /// Where their spans go.
+    pub telemetry: Telemetry,
 }
 
 struct Held {
@@ -184,6 +192,7 @@ impl Keeper {
                         self.decide();
                     }
                 }
+                Some(shard) = self.parts.handoffs.recv() => self.hand_off(shard),
                 _ = decide.tick() => self.decide(),
             }
         }
@@ -284,6 +293,14 @@ impl Keeper {
         }
     }
 
+    /// Lets a shard go. If it is still placed here after the rest, it is claimed again.
+    fn hand_off(&mut self, shard: ShardId) {
+        if let Some(held) = self.held.get(&shard) {
+            held.order.send_replace(Order::Release);
+            self.rests.insert(shard, Instant::now() + HANDOFF_REST);
+        }
+    }
+
     fn look(&self, members: &Members, at: Duration) -> MeshView {
         let statuses = self.held.iter().map(|(shard, held)| (*shard, *held.status.borrow()));
         let live: Vec<_> = members.live(at).cloned().collect();
@@ -313,6 +330,7 @@ impl Keeper {
             order: ordered,
             status,
             figures: Arc::clone(&self.parts.figures),
+            telemetry: self.parts.telemetry.clone(),
         });
         self.ends.push(Box::pin(async move { (shard, running.ended.await.ok()) }));
         self.held.insert(shard, Held { order, status: seen });

@@ -14,6 +14,7 @@ mod limits;
 mod load;
 mod local;
 mod owner;
+mod trails;
 
 pub use ask::{AskNobody, AskRelated};
 pub use brain::{Brain, BrainCut, BrainGone};

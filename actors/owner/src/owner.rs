@@ -7,8 +7,9 @@ use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
 use futures::{StreamExt as _, future::OptionFuture, stream::FuturesUnordered};
 use tapio_bus::{FabricError, LogEntry, LogReader, Revision, SharedFabric};
 use tapio_engine::{Question, Rules};
-use tapio_model::{Mark, ShardId, StoryId, Timestamp};
+use tapio_model::{Ledger, Mark, ShardId, StoryId, Timestamp};
 use tapio_shard::{Claimable, NodeId, PieceKey, Root, ShardCount};
+use tapio_telemetry::Telemetry;
 use tapio_wire::decode_root;
 use tokio::{
     sync::watch,
@@ -21,6 +22,7 @@ use crate::{
     commit::Committer,
     draft::{Intake, Setting},
     load,
+    trails::Trails,
 };
 
 /// What the owner of a shard is to do.
@@ -59,6 +61,12 @@ pub struct OwnerStatus {
     pub now: Timestamp,
     /// Entries that waited behind it.
     pub waiting: u64,
+    /// What became of its events, as of the last commit.
+    pub ledger: Ledger,
+    /// How many traces lived then.
+    pub live_traces: u64,
+    /// How much lay in the outbox then.
+    pub outbox: u64,
 }
 
 /// How owning ended.
@@ -96,6 +104,8 @@ pub struct OwnerParts {
     pub status: watch::Sender<OwnerStatus>,
     /// Where it counts.
     pub figures: Arc<OwnerFigures>,
+    /// Where its spans go.
+    pub telemetry: Telemetry,
 }
 
 impl std::fmt::Debug for OwnerParts {
@@ -176,7 +186,7 @@ async fn claim(parts: &mut OwnerParts) -> Result<Option<Committer>, Dropped> {
 fn committer(parts: &OwnerParts, root: Root, revision: Option<Revision>) -> Committer {
     let is_audited = parts.rules.is_audited();
     let setting = Setting { shard: parts.shard, shards: parts.shards, is_audited };
-    let tools = (parts.limits.clone(), Arc::clone(&parts.figures));
+    let tools = (parts.limits.clone(), Arc::clone(&parts.figures), parts.telemetry.clone());
     Committer::new(Arc::clone(&parts.fabric), setting, tools, (root, revision))
 }
 
@@ -197,6 +207,7 @@ struct Owner<'a, B> {
     intake: Intake,
     /// The last message of each shard that was taken in.
     heard: BTreeMap<ShardId, u64>,
+    trails: Trails,
     answers: FuturesUnordered<Pin<Box<dyn Future<Output = Answer> + 'a>>>,
     /// The engine's time as far as the shard has come.
     now: Timestamp,
@@ -260,6 +271,7 @@ impl<'a, B: Brain> Owner<'a, B> {
             findings,
             intake,
             heard: root.received,
+            trails: Trails::default(),
             answers: FuturesUnordered::new(),
             now: root.now,
             processed: root.processed,
@@ -274,6 +286,9 @@ impl<'a, B: Brain> Owner<'a, B> {
     /// Works until ordered to let go, or until the shard is lost.
     async fn run(mut self, order: &mut watch::Receiver<Order>) -> Ended {
         self.show(Phase::Owning, 0);
+        if let Some(committer) = &self.committer {
+            self.show_books(&committer.root);
+        }
         match self.work(order).await {
             Ok(()) => match self.release().await {
                 Ok(()) => Ended::Released,
@@ -306,6 +321,7 @@ impl<'a, B: Brain> Owner<'a, B> {
                 }
                 Some((committer, committed)) = &mut commit => {
                     commit = None.into();
+                    self.show_books(&committer.root);
                     self.committer = Some(committer);
                     committed.map_err(Ended::Dropped)?;
                 }
@@ -371,11 +387,11 @@ impl<'a, B: Brain> Owner<'a, B> {
         let Some(mut committer) = self.committer.take() else { return Ok(None) };
         let old = self.old(&committer.root);
         let cut = self.brain.cut(old).await?;
-        let intake = self.intake.take();
+        let draft = committer.draft(cut, self.intake.take(), (Order::Own, &self.trails));
         (self.uncommitted, self.is_changed) = (0, false);
         self.committed_at = Instant::now();
         Ok(Some(Box::pin(async move {
-            let committed = committer.commit(cut, intake, Order::Own).await;
+            let committed = committer.commit(draft).await;
             (committer, committed)
         })))
     }
@@ -400,18 +416,26 @@ impl<'a, B: Brain> Owner<'a, B> {
     async fn commit_now(&mut self, order: Order) -> Result<(), Ended> {
         let Some(mut committer) = self.committer.take() else { return Ok(()) };
         let cut = self.brain.cut(self.old(&committer.root)).await?;
-        let intake = self.intake.take();
+        let draft = committer.draft(cut, self.intake.take(), (order, &self.trails));
         (self.uncommitted, self.is_changed) = (0, false);
         self.committed_at = Instant::now();
-        committer.commit(cut, intake, order).await.map_err(Ended::Dropped)?;
+        committer.commit(draft).await.map_err(Ended::Dropped)?;
         self.committer = Some(committer);
         Ok(())
+    }
+
+    fn show_books(&self, root: &Root) {
+        self.parts.status.send_modify(|status| {
+            status.ledger = root.ledger;
+            status.live_traces = root.live_traces;
+            status.outbox = root.outbox.len() as u64;
+        });
     }
 
     fn show(&self, phase: Phase, waiting: u64) {
         let (processed, now) = (self.processed, self.now);
         self.parts.status.send_modify(|status| {
-            *status = OwnerStatus { phase, epoch: status.epoch, processed, now, waiting };
+            *status = OwnerStatus { phase, processed, now, waiting, ..*status };
         });
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Events that the one incident's story cites, first of all events.
-pub(super) const EVIDENCE: usize = 5;
+pub(crate) const EVIDENCE: usize = 5;
 
 const SHARD: ShardId = ShardId::new(3);
 
@@ -33,7 +33,7 @@ fn options() -> LoadOptions {
 }
 
 /// Returns the id of a made-up story.
-pub(super) const fn story_id(number: u8) -> StoryId {
+pub(crate) const fn story_id(number: u8) -> StoryId {
     StoryId::from_bytes([number; 16])
 }
 
@@ -46,7 +46,7 @@ fn events(record: &Record) -> Vec<EventId> {
 }
 
 /// Adds a telling that cites some of the events, by their places.
-pub(super) fn tell(record: &mut Record, number: u8, n: u32, state: State, cited: Range<usize>) {
+pub(crate) fn tell(record: &mut Record, number: u8, n: u32, state: State, cited: Range<usize>) {
     let cited = events(record).drain(cited).collect();
     let at = Duration::from_millis(100 * u64::from(n + 1));
     let telling =
@@ -90,7 +90,7 @@ fn root(at: u64, epoch: u64, commit: u64, node: &str) -> RootSeen {
 }
 
 /// Makes a run of one incident and a little hum, in which all is well.
-pub(super) fn good() -> Record {
+pub(crate) fn good() -> Record {
     let load = Load::new(options());
     let mut record = Record { expected: load.expected(), is_settled: true, ..Record::default() };
     for (sequence, id) in (1..).zip(load.flat_map(|step| step.event_ids().collect::<Vec<_>>())) {

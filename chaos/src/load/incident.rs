@@ -1,10 +1,12 @@
 //! What an incident looks like: events that the built-in patterns make one story of.
 
-use std::{collections::BTreeSet, sync::Arc};
+#[cfg(test)]
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use tapio_model::{
-    Attributes, Binding, Class, Entity, Event, Impact, Kind, Place, Rule, Severity, ShardId,
-    Source, Text, Timestamp, TraceContext, TraceId, Value, Workload, keys,
+    Attributes, Binding, Class, Entity, Event, Impact, Kind, Place, Rule, Severity, Source, Text,
+    Timestamp, TraceContext, TraceId, Value, Workload, keys,
 };
 
 use super::{
@@ -60,10 +62,11 @@ impl Shape {
 const SALTS_MAX: u16 = 64;
 
 /// Where the traces and the anchors of an incident lie.
+#[cfg(test)]
 #[derive(Debug)]
 pub(super) struct Shards {
-    pub(super) traces: BTreeSet<ShardId>,
-    pub(super) anchors: BTreeSet<ShardId>,
+    pub(super) traces: BTreeSet<tapio_model::ShardId>,
+    pub(super) anchors: BTreeSet<tapio_model::ShardId>,
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Tellings gathered into stories, and stories that merged into what they are one of.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use tapio_model::{EventId, State, Story, StoryId};
 
@@ -94,10 +94,11 @@ impl Record {
             let story = &heard.telling.story;
             let new = || Told { id: story.id, tellings: BTreeMap::new(), repeats: Vec::new() };
             let told = by_id.entry(story.id).or_insert_with(new);
-            if told.tellings.contains_key(&story.telling) {
-                told.repeats.push(heard);
-            } else {
-                told.tellings.insert(story.telling, heard);
+            match told.tellings.entry(story.telling) {
+                Entry::Vacant(vacant) => {
+                    vacant.insert(heard);
+                }
+                Entry::Occupied(_) => told.repeats.push(heard),
             }
         }
         ToldStories { by_id }

@@ -22,7 +22,36 @@ pub struct Takeover {
     pub resumed: Option<Duration>,
 }
 
+/// Servers that were hit, until every shard was at work again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovery {
+    /// What had hit them.
+    pub kind: FaultKind,
+    /// When they had come back.
+    pub at: Duration,
+    /// How long it took from then until every shard that works later on had written a root.
+    pub took: Duration,
+}
+
 impl Record {
+    /// Returns how long the mesh took to be back at work after the servers were.
+    #[must_use]
+    pub fn recoveries(&self) -> Vec<Recovery> {
+        let killed = self.faults.iter().filter(|fault| {
+            matches!(fault.kind, FaultKind::KillLeader | FaultKind::KillAllServers)
+        });
+        let recoveries = killed.filter_map(|fault| {
+            let at = fault.ended?;
+            let mut first: BTreeMap<ShardId, Duration> = BTreeMap::new();
+            for root in self.roots.iter().filter(|root| root.at >= at) {
+                first.entry(root.shard).or_insert(root.at);
+            }
+            let took = first.into_values().max()?.saturating_sub(at);
+            Some(Recovery { kind: fault.kind, at, took })
+        });
+        recoveries.collect()
+    }
+
     /// Returns what became of the shards of nodes that died by a fault of `kind`.
     #[must_use]
     pub fn takeovers(&self, kind: FaultKind) -> Vec<Takeover> {

@@ -42,8 +42,8 @@ impl NodeFabric {
         Self { world, gate, fuse: std::sync::Mutex::new(None) }
     }
 
-    pub(super) fn set_fuse(&self, fuse: Fuse) {
-        *self.fuse.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(fuse);
+    pub(super) fn set_fuse(&self, fuse: Option<Fuse>) {
+        *self.fuse.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = fuse;
     }
 
     /// Counts a call down to the one at which the node dies. A dead node's call never returns.

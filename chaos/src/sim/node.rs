@@ -10,8 +10,9 @@ use tapio_owner::{
     OwnerLimits, OwnerParts, Running, keep, own,
 };
 use tapio_shard::{Content, NodeId, PieceKey, ShardCount};
+use tapio_telemetry::Telemetry;
 use tapio_wire::{decode_incident_state, decode_root};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     fabric::{Fuse, NodeFabric},
@@ -44,7 +45,7 @@ struct Boot {
     gate: Arc<Gate>,
     fabric: Arc<NodeFabric>,
     leave: watch::Sender<bool>,
-    _view: watch::Receiver<MeshView>,
+    view: watch::Receiver<MeshView>,
 }
 
 impl SimNode {
@@ -75,10 +76,12 @@ impl SimNode {
             owner_limits: self.setting.owner_limits.clone(),
             limits: KeeperLimits::default(),
             ask: Arc::new(AskRoots { world: Arc::clone(&self.setting.world) }),
-            hands: Box::new(SimHands { gate: Arc::clone(&gate), starts: Mutex::default() }),
+            hands: Arc::new(SimHands { gate: Arc::clone(&gate), starts: Mutex::default() }),
             leave: leaves,
             view,
+            handoffs: mpsc::channel(1).1,
             figures,
+            telemetry: Telemetry::off(),
         };
         let of_keeper = Arc::clone(&gate);
         gate.spawn(async move {
@@ -86,7 +89,24 @@ impl SimNode {
             // The process ends, and everything in it.
             of_keeper.kill();
         });
-        self.boot = Some(Boot { gate, fabric, leave, _view: seen });
+        self.boot = Some(Boot { gate, fabric, leave, view: seen });
+    }
+
+    /// Says how the mesh looks from here.
+    pub(super) fn standing(&self) -> String {
+        let Some(boot) = &self.boot else { return "never started".into() };
+        let view = boot.view.borrow();
+        let held: Vec<_> =
+            view.held.iter().map(|(shard, status)| (shard.number(), status.phase)).collect();
+        format!(
+            "{}#{} dead={} {:?} cut_off={} live={} held={held:?}",
+            self.name,
+            self.boots,
+            boot.gate.is_dead(),
+            view.state,
+            view.is_cut_off,
+            view.live.len(),
+        )
     }
 
     pub(super) fn kill(&self) {
@@ -95,7 +115,7 @@ impl SimNode {
         }
     }
 
-    pub(super) fn set_fuse(&self, fuse: Fuse) {
+    pub(super) fn set_fuse(&self, fuse: Option<Fuse>) {
         if let Some(boot) = &self.boot {
             boot.fabric.set_fuse(fuse);
         }

@@ -12,7 +12,7 @@ use tapio_engine::{Limits, Patterns, Rules};
 use tapio_model::{Address, Audit, EventId, Outcome, Telling};
 use tapio_owner::OwnerLimits;
 use tapio_shard::ShardCount;
-use tapio_wire::{EventBatch, decode_audit, decode_telling, encode_batch};
+use tapio_wire::{EventBatch, decode_audit, decode_root, decode_telling, encode_batch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
@@ -132,10 +132,13 @@ async fn live(options: SimOptions, patterns: &Patterns) -> SimOutcome {
     let acked = publishing.await.unwrap_or_default();
     calm(&world, &mut nodes);
     let is_settled = settle(&world, &acked).await;
+    let nodes_stand: Vec<_> = nodes.iter().map(SimNode::standing).collect();
     nodes.iter().for_each(SimNode::kill);
     let mut outcome = judge(&world, &acked, &expected);
     if !is_settled {
-        outcome.violations.insert(0, "the mesh never settled".into());
+        outcome
+            .violations
+            .insert(0, format!("the mesh never settled: {}; {nodes_stand:?}", standing(&world)));
     }
     outcome.seed = options.seed;
     for figures in nodes.iter().flat_map(|node| &node.figures) {
@@ -188,10 +191,10 @@ async fn disturb(options: &SimOptions, world: &World, nodes: &mut [SimNode]) {
         let pause = Duration::from_millis(rng.random_range(100..4_000));
         match rng.random_range(0..9) {
             0 => node.kill(),
-            1 | 2 => node.set_fuse(Fuse {
+            1 | 2 => node.set_fuse(Some(Fuse {
                 calls: rng.random_range(1..40),
                 is_after: rng.random_range(0..2) == 0,
-            }),
+            })),
             3 => {
                 node.pause();
                 sleep(pause).await;
@@ -221,10 +224,28 @@ fn calm(world: &World, nodes: &mut [SimNode]) {
     middle.outage_until = None;
     drop(middle);
     for node in nodes {
+        node.set_fuse(None);
         node.resume();
         node.cut_off(false);
         node.start();
     }
+}
+
+/// Says who owns what, for whoever wonders why nothing moves.
+fn standing(world: &World) -> String {
+    let middle = world.middle();
+    let lines = middle.roots.iter().filter_map(|(shard, writes)| {
+        let written = writes.last()?;
+        let root = decode_root(&written.bytes).ok()?;
+        let owner = root.owner.as_ref().map(ToString::to_string).unwrap_or_default();
+        let (epoch, commit, processed) = (root.epoch, root.commit, root.processed);
+        Some(format!(
+            "shard {shard}: {owner} released={} epoch={epoch} commit={commit} processed={processed} \
+             open={} at {:?}",
+            root.released, root.ledger.open, written.at
+        ))
+    });
+    lines.collect::<Vec<_>>().join("; ")
 }
 
 /// How long the mesh may take to come to rest: take-over, windows, quiet.

@@ -6,8 +6,10 @@ mod demo;
 mod dlq;
 mod explain;
 mod nats;
+mod node;
 mod paths;
 mod publish;
+mod query;
 mod replay;
 mod schema;
 mod senses;
@@ -61,6 +63,10 @@ enum Command {
     Up(Box<up::UpArgs>),
     /// Replays a recording and tells its stories.
     Replay(replay::ReplayArgs),
+    /// Runs one node of the mesh.
+    Node(Box<node::NodeArgs>),
+    /// Asks the mesh about a trace, a thing, a story, an owner.
+    Query(Box<query::QueryArgs>),
     /// Publishes a recording into the mesh.
     Publish(Box<publish::PublishArgs>),
     /// Lists, shows and gives back what the mesh could not read or handle.
@@ -91,6 +97,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Demo(args) => demo::run(&args, &common.paths, out),
         Command::Up(args) => up::run(*args, &common.paths, out),
         Command::Replay(args) => replay::run(&args, &common.paths, out),
+        Command::Node(args) => node::run(&args),
+        Command::Query(args) => query::ask(&args, out),
         Command::Publish(args) => publish::run(&args, out),
         Command::Dlq(args) => dlq::run(&args, out),
         Command::Stories(args) => stories::list(&args, &common.paths, out),

@@ -37,6 +37,18 @@ pub enum Sent {
     },
 }
 
+impl Sent {
+    /// Returns the events it brings along.
+    #[must_use]
+    pub fn events(&self) -> &[Arc<Event>] {
+        match self {
+            Self::Found { events, .. } => events,
+            Self::Handed { incident, .. } => &incident.evidence,
+            Self::Retracted(_) | Self::Join { .. } => &[],
+        }
+    }
+}
+
 /// What a shard has to say to the incidents of another, by one commit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Findings {

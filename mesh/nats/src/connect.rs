@@ -94,6 +94,12 @@ impl Connection {
         self.inner.counters.snapshot()
     }
 
+    /// Returns how many bytes the server takes in one message.
+    #[must_use]
+    pub fn payload_bytes_max(&self) -> usize {
+        self.client().max_payload()
+    }
+
     /// Says whether there is a connection at this moment.
     #[must_use]
     pub fn is_connected(&self) -> bool {

@@ -5,6 +5,7 @@ mod api;
 mod client;
 mod compose;
 mod http;
+mod mesh;
 mod paths;
 mod request;
 mod status;
@@ -18,6 +19,7 @@ pub use api::ServeError;
 pub use client::{Client, ClientError, StoryStream, Streamed};
 pub use compose::{Node, NodeError, NodeParts};
 pub use http::{Health, HealthSource, HttpError, HttpServer};
+pub use mesh::{MeshError, MeshNode, MeshParts};
 pub use paths::{Paths, default_paths};
 pub use request::{
     Answering, AskId, Asking, Coordinator, CoordinatorParts, Effect,

@@ -10,7 +10,7 @@ use tapio_shard::Posted;
 use tapio_wire::{encode_audit, encode_dead_letter, encode_findings, encode_telling};
 
 use super::{Draft, INLINE_BYTES_MAX, Setting, letter_number};
-use crate::IncidentCut;
+use crate::{IncidentCut, trails::Trails};
 
 /// Bytes of one message. A NATS server takes 1 MiB unless configured otherwise.
 const MESSAGE_BYTES_MAX: usize = 900 << 10;
@@ -26,7 +26,7 @@ pub(super) struct Outgoing {
 
 impl Draft {
     /// Puts everything that leaves the shard into the outbox.
-    pub(super) fn post(&mut self, setting: &Setting, outgoing: Outgoing) {
+    pub(super) fn post(&mut self, setting: &Setting, outgoing: Outgoing, trails: &Trails) {
         let Outgoing { traces, incidents, letters } = outgoing;
         let at = self.root.now;
         let mut sent: BTreeMap<ShardId, Vec<Sent>> = BTreeMap::new();
@@ -59,10 +59,10 @@ impl Draft {
             sent.entry(to).or_default().push(item);
         }
         for (to, sent) in sent {
-            self.post_findings(setting.shard, to, sent, at);
+            self.post_findings((setting.shard, to), sent, at, trails);
         }
         for telling in incidents.tellings {
-            self.post_telling(setting.shard, telling);
+            self.post_telling(setting.shard, telling, trails);
         }
         for letter in dead {
             self.post_letter(setting.shard, &letter);
@@ -76,12 +76,18 @@ impl Draft {
                 outcomes: traces.outcomes,
             };
             let address = Address::Audit { shard: setting.shard, commit: self.root.commit };
-            self.put(address, encode_audit(&audit));
+            self.put(address, encode_audit(&audit), None);
         }
     }
 
     /// Posts what one shard has to say to another, in as few messages as the size allows.
-    fn post_findings(&mut self, from: ShardId, to: ShardId, sent: Vec<Sent>, now: Timestamp) {
+    fn post_findings(
+        &mut self,
+        (from, to): (ShardId, ShardId),
+        sent: Vec<Sent>,
+        now: Timestamp,
+        trails: &Trails,
+    ) {
         let mut rest: Vec<Vec<Sent>> = vec![sent];
         let mut number = self.root.commit.saturating_mul(PARTS);
         while let Some(mut sent) = rest.pop() {
@@ -101,23 +107,25 @@ impl Draft {
                 findings = Findings { from, commit: number, now, sent };
                 bytes = encode_findings(&findings);
             }
-            self.put(Address::Findings { from, to, commit: number }, bytes);
+            let trail = trails.of(findings.sent.iter().flat_map(Sent::events).map(|event| event.id));
+            self.put(Address::Findings { from, to, commit: number }, bytes, trail);
             number += 1;
         }
     }
 
-    fn post_telling(&mut self, shard: ShardId, mut telling: Telling) {
+    fn post_telling(&mut self, shard: ShardId, mut telling: Telling, trails: &Trails) {
         let address = Address::Telling {
             shard,
             story: telling.story.id,
             telling: telling.story.telling,
         };
+        let trail = trails.of(telling.story.event_ids.iter().copied());
         let mut bytes = encode_telling(&telling);
         while bytes.len() > MESSAGE_BYTES_MAX && !telling.evidence.is_empty() {
             telling.evidence.truncate(telling.evidence.len() / 2);
             bytes = encode_telling(&telling);
         }
-        self.put(address, bytes);
+        self.put(address, bytes, trail);
     }
 
     fn post_letter(&mut self, shard: ShardId, letter: &DeadLetter) {
@@ -133,13 +141,13 @@ impl Draft {
                 bytes = encode_dead_letter(&short);
             }
         }
-        self.put(address, bytes);
+        self.put(address, bytes, None);
     }
 
-    fn put(&mut self, address: Address, bytes: Vec<u8>) {
+    fn put(&mut self, address: Address, bytes: Vec<u8>, traceparent: Option<Text>) {
         let commit = self.root.commit;
         let content = self.content(bytes, INLINE_BYTES_MAX, Timestamp::MAX);
-        self.root.outbox.push(Posted { commit, address, content, traceparent: None });
+        self.root.outbox.push(Posted { commit, address, content, traceparent });
     }
 }
 

@@ -2,6 +2,7 @@
 
 use tapio_bus::LogEntry;
 use tapio_model::{DeadLetter, DeadReason, Text};
+use tapio_telemetry::{OwnSpan, SpanName};
 use tapio_wire::{decode_batch, decode_findings};
 use tokio::time::Instant;
 use tracing::{error, warn};
@@ -43,9 +44,16 @@ impl<B: Brain> Owner<'_, B> {
                     self.give_up(&entry, DeadReason::BadEvent, detail.into(), count);
                 }
                 let events = decoded.batch.events;
+                let mut span = OwnSpan::none();
+                if let Some(traceparent) = &entry.traceparent {
+                    span = self.parts.telemetry.start(SpanName::Process, Some(traceparent));
+                    let trail = span.traceparent().unwrap_or_else(|| traceparent.clone());
+                    self.trails.note(events.iter().map(|event| event.id), &trail);
+                }
                 self.uncommitted += events.len() as u64;
                 self.parts.figures.events.add(events.len() as u64);
                 self.brain.take_in(entry.sequence, self.now, events).await?;
+                span.end();
             }
             Err(why) => self.give_up(&entry, DeadReason::BadBatch, why.to_string().into(), 1),
         }
@@ -110,6 +118,10 @@ impl<B: Brain> Owner<'_, B> {
                 }
                 *known = findings.commit;
                 self.intake.received.insert(findings.from, findings.commit);
+                if let Some(traceparent) = &entry.traceparent {
+                    let events = findings.sent.iter().flat_map(|sent| sent.events());
+                    self.trails.note(events.map(|event| event.id), traceparent);
+                }
                 self.parts.figures.findings_heard.add(1);
                 self.brain.hear(findings, self.now.max(entry.time)).await?;
             }

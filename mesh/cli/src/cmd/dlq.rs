@@ -38,7 +38,12 @@ enum What {
     List(ListArgs),
     /// Shows one: why, its events, its bytes, and what of them cannot be read.
     Show(ShowArgs),
-    /// Gives their events back to the mesh. Their ids stay, and the letters stay where they are.
+    /// Gives their events back to the mesh.
+    ///
+    /// Ids, times and traces of the events stay, and so do the letters. Giving one back twice within
+    /// the duplicate window of the events stream (two minutes unless it is set up otherwise) does
+    /// nothing the second time, and says so. What still cannot be read is not given back; the exit
+    /// code is then 64.
     Replay(ReplayArgs),
 }
 
@@ -134,7 +139,7 @@ async fn list(args: &ListArgs, out: Out) -> anyhow::Result<()> {
         limit: usize::try_from(args.limit)?,
         ..args.which.filter()
     };
-    let found = archive.dead_letters(filter).await.map_err(refused)?;
+    let found = archive.dead_letters(filter).await.map_err(|error| refused(&error))?;
     let lines: Vec<_> = found.entries.iter().map(LetterLine::from).collect();
     if !out.is_for_people() {
         lines.iter().try_for_each(|line| out.record(line))?;
@@ -178,13 +183,13 @@ async fn replay(args: &ReplayArgs, out: Out) -> anyhow::Result<()> {
     let archive = Archive::new(connection.clone());
     let give_back = GiveBack::new(connection, &archive, args.nats.shards()).await?;
     let sequences = if args.all {
-        archive.dead_letter_sequences(args.which.filter()).await.map_err(refused)?
+        archive.dead_letter_sequences(args.which.filter()).await.map_err(|error| refused(&error))?
     } else {
         args.sequences.clone()
     };
     let (mut failed, count) = (0_u64, sequences.len());
     for sequence in sequences {
-        let entry = match archive.dead_letter(sequence).await.map_err(refused)? {
+        let entry = match archive.dead_letter(sequence).await.map_err(|error| refused(&error))? {
             Some(entry) => entry,
             // It aged out since it was listed.
             None if args.all => continue,
@@ -209,7 +214,7 @@ fn say(fate: &Fate, out: Out) -> anyhow::Result<()> {
 }
 
 async fn find(archive: &Archive, sequence: u64) -> anyhow::Result<DeadLetterEntry> {
-    let found = archive.dead_letter(sequence).await.map_err(refused)?;
+    let found = archive.dead_letter(sequence).await.map_err(|error| refused(&error))?;
     found.ok_or_else(|| unknown(sequence).into())
 }
 
@@ -218,7 +223,7 @@ fn unknown(sequence: u64) -> Unreachable {
 }
 
 /// Gives an error of the archive the exit code it deserves.
-fn refused(error: ArchiveError) -> anyhow::Error {
+fn refused(error: &ArchiveError) -> anyhow::Error {
     match error {
         ArchiveError::Missing { .. } | ArchiveError::Failed { .. } => {
             Unreachable(error.to_string()).into()

@@ -13,7 +13,8 @@ use crate::exit::{Unreachable, Usage};
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "NATS")]
 pub(crate) struct NatsArgs {
-    /// Servers of one cluster, with commas between them; nats://127.0.0.1:4222 without it.
+    /// Servers of one cluster, with commas between them; port 4222 of this machine without
+    /// it.
     #[arg(long, value_name = "URL[,URL..]", env = "NATS_URL", hide_env_values = true, value_parser = secret)]
     nats: Option<Secret>,
     /// Credentials file: a JWT and its seed.
@@ -186,8 +187,10 @@ impl StreamArgs {
         &self,
         connection: &Connection,
         shards: ShardCount,
+        audit: bool,
     ) -> anyhow::Result<()> {
-        let Err(error) = connection.set_up(&self.plan(shards)).await else { return Ok(()) };
+        let plan = StreamPlan { audit, ..self.plan(shards) };
+        let Err(error) = connection.set_up(&plan).await else { return Ok(()) };
         let text = error.to_string();
         match error {
             StreamError::Differs(_) | StreamError::Refused { .. } => Err(Usage(text).into()),

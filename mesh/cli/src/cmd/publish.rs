@@ -126,7 +126,7 @@ async fn connect(args: &PublishArgs, shards: ShardCount) -> anyhow::Result<Conne
     // Where a node has made its streams they are as it wants them; that is not ours to judge.
     let has_events = Archive::new(connection.clone()).has(Stream::Events).await;
     if !has_events.map_err(|error| Unreachable(error.to_string()))? {
-        args.streams.set_up(&connection, shards).await?;
+        args.streams.set_up(&connection, shards, false).await?;
     }
     Ok(connection)
 }

@@ -17,6 +17,7 @@ use tapio_model::{
 use tapio_nats::{Requester, RequesterError};
 use tapio_wire::{Form, encode_reply};
 
+use super::nats::NatsArgs;
 use crate::{
     exit::{Unreachable, Usage},
     out::Out,
@@ -28,6 +29,8 @@ const KINDS: &str = "container ID, cgroup [NODE] PATH, pod UID, workload SCOPE K
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct QueryArgs {
+    #[command(flatten)]
+    nats: NatsArgs,
     #[command(subcommand)]
     what: What,
     /// Within what time to answer with whatever is known: 100 unless given, at most 10000.
@@ -74,8 +77,17 @@ struct EntityArgs {
     names: Vec<String>,
 }
 
+/// Connects and asks.
+pub(crate) fn ask(args: &QueryArgs, out: Out) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let connection = args.nats.connect("tapio query").await?;
+        run(args, &Requester::new(&connection), out).await
+    })
+}
+
 /// Asks, prints the answer, and says whether it was complete.
-pub(crate) async fn run(args: &QueryArgs, requester: &Requester, out: Out) -> anyhow::Result<()> {
+async fn run(args: &QueryArgs, requester: &Requester, out: Out) -> anyhow::Result<()> {
     let deadline = args.deadline_ms.map(Duration::from_millis);
     let request = Request { deadline, ..Request::new(op(&args.what)?) };
     let answer = match requester.request(&request).await {

@@ -38,7 +38,7 @@ pub struct CoordinatorParts {
     /// How roots are read.
     pub roots: SharedRecall,
     /// The shard of the incidents that are anchored in a thing.
-    pub home: fn(&Entity) -> ShardId,
+    pub home: Arc<dyn Fn(&Entity) -> ShardId + Send + Sync>,
 }
 
 impl fmt::Debug for CoordinatorParts {

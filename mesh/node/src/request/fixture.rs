@@ -77,7 +77,7 @@ impl Mesh {
             ask: Arc::new(self.clone()),
             local: Arc::new(local),
             roots: Arc::new(self.clone()),
-            home: |_: &Entity| ShardId::new(4),
+            home: Arc::new(|_: &Entity| ShardId::new(4)),
         };
         let desk = Arc::new(RequestDesk::new(Coordinator::new(parts), 1 << 20));
         self.change(|world| world.desks.insert(name.into(), Arc::downgrade(&desk)));

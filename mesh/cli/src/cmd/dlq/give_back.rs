@@ -198,7 +198,7 @@ impl GiveBack {
         archive: &Archive,
         shards: ShardCount,
     ) -> anyhow::Result<Self> {
-        if !archive.has(Stream::Events).await.map_err(refused)? {
+        if !archive.has(Stream::Events).await.map_err(|error| refused(&error))? {
             bail!(Unreachable(format!(
                 "there is no stream {} to give back to: a node makes it",
                 connection.subjects().stream(Stream::Events)

@@ -208,7 +208,11 @@ pub(super) const fn caution(reason: DeadReason) -> Option<&'static str> {
         DeadReason::BadFindings => Some(
             "its receiver passes it over if it has heard later findings of the same shard since",
         ),
-        DeadReason::BadBatch | DeadReason::BadEvent | DeadReason::Poison => None,
+        DeadReason::BadEvent => Some(
+            "events of the same batch that could be read were taken in then: they count as \
+             duplicates, or as late",
+        ),
+        DeadReason::BadBatch | DeadReason::Poison => None,
     }
 }
 

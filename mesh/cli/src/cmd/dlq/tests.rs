@@ -66,8 +66,8 @@ fn batch(events: Vec<Arc<Event>>) -> Vec<u8> {
 fn batch_from_the_future() -> Vec<u8> {
     let mut bytes = batch(vec![event(1), event(2)]);
     let kind = b"kind";
-    let starts = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(kind));
-    let second = starts.last().expect("two events have two kinds") + kind.len();
+    let mut starts = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(kind));
+    let second = starts.next_back().expect("two events have two kinds") + kind.len();
     bytes[second] = 0x7f;
     bytes
 }
@@ -142,8 +142,8 @@ fn only_what_can_be_read_is_given_back() {
 fn another_number_of_shards_is_noticed() {
     let entry = entry(DeadReason::Poison, vec![event(1)], Vec::new());
     let other = (1..16).map(ShardCount::new);
-    let other = other.filter(|count| count.shard_of(trace()) != entry.letter.shard);
-    let other = other.last().expect("some count places it elsewhere");
+    let mut other = other.filter(|count| count.shard_of(trace()) != entry.letter.shard);
+    let other = other.next_back().expect("some count places it elsewhere");
     let read = read(&entry.letter);
     let refusal = wrap(&entry, &read, other, "1").expect_err("the wrong shard");
     assert!(refusal.contains("set --shards (TAPIO_SHARDS)"), "{refusal}");
