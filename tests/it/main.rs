@@ -3,9 +3,14 @@
 //! What a machine cannot run is reported as ignored, with its reason and a count at the end; with
 //! `CI=true` whatever could have been installed must run.
 
+mod archive_nats;
+mod contract_nats;
+mod fabric_nats;
 mod kernel;
+mod observed;
 mod otlp;
 mod product;
+mod request_nats;
 mod tidy;
 mod trainticket;
 
@@ -40,6 +45,11 @@ fn main() -> ExitCode {
     let mut cases = tidy::cases();
     cases.extend(product::cases());
     if !arguments.list {
+        cases.extend(contract_nats::cases());
+        cases.extend(fabric_nats::cases());
+        cases.extend(archive_nats::cases());
+        cases.extend(request_nats::cases());
+        cases.extend(observed::cases());
         cases.extend(kernel::cases());
         cases.extend(otlp::cases());
         cases.extend(trainticket::cases());

@@ -16,15 +16,37 @@ const LINES_MAX: usize = 500;
 /// What each crate may use of the workspace, besides itself. Development dependencies are free.
 const LAYERS: &[(&str, &[&str])] = &[
     ("tapio-model", &[]),
-    ("tapio-wire", &["tapio-model"]),
     ("tapio-shard", &["tapio-model"]),
+    ("tapio-wire", &["tapio-model", "tapio-shard"]),
     ("tapio-bus", &["tapio-model", "tapio-shard"]),
     ("tapio-telemetry", &["tapio-model"]),
+    (
+        "tapio-nats",
+        &["tapio-bus", "tapio-model", "tapio-shard", "tapio-telemetry", "tapio-wire"],
+    ),
     ("tapio-engine", &["tapio-model"]),
     ("tapio-patterns", &["tapio-engine", "tapio-model"]),
     (
+        "tapio-owner",
+        &[
+            "tapio-bus",
+            "tapio-engine",
+            "tapio-model",
+            "tapio-shard",
+            "tapio-telemetry",
+            "tapio-wire",
+        ],
+    ),
+    (
         "tapio-actors",
-        &["tapio-bus", "tapio-engine", "tapio-model", "tapio-shard", "tapio-telemetry"],
+        &[
+            "tapio-bus",
+            "tapio-engine",
+            "tapio-model",
+            "tapio-owner",
+            "tapio-shard",
+            "tapio-telemetry",
+        ],
     ),
     ("tapio-collect", &["tapio-bus", "tapio-model", "tapio-shard", "tapio-telemetry"]),
     ("tapio-collect-host", &["tapio-collect", "tapio-model", "tapio-telemetry"]),
@@ -37,6 +59,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "tapio-bus",
             "tapio-engine",
             "tapio-model",
+            "tapio-nats",
+            "tapio-owner",
             "tapio-patterns",
             "tapio-shard",
             "tapio-telemetry",
@@ -54,6 +78,9 @@ const KNOWN_BY_ONE: &[(&str, &[&str])] = &[
     ("sdjournal", &["tapio-collect-host"]),
     ("csv", &["tapio-eval"]),
     ("rmp-serde", &["tapio-wire"]),
+    ("async-nats", &["tapio-nats"]),
+    ("opentelemetry", &["tapio-telemetry"]),
+    ("opentelemetry_sdk", &["tapio-telemetry"]),
 ];
 
 pub(crate) fn cases() -> Vec<Case> {

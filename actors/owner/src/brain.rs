@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tapio_engine::{Cut, Question, Shard};
 use tapio_model::{Event, Findings, StoryId, Timestamp};
 
-use crate::{Elsewhere, IncidentCut, IncidentShard};
+use crate::{Elsewhere, IncidentCut, IncidentShard, TakenIn};
 
 /// The brain is gone, with all it held: an actor's thread ended, or it panicked itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +29,12 @@ pub struct BrainCut {
 pub trait Brain {
     /// Takes over what was read again. Called once, before anything else.
     async fn adopt(&mut self, shard: Shard, incidents: IncidentShard) -> Result<(), BrainGone>;
+
+    /// Has these told once the traces have what the next entry brings. A brain that cannot tell when
+    /// that is tells them nothing.
+    fn watch(&mut self, taken: Vec<TakenIn>) {
+        drop(taken);
+    }
 
     /// Takes in the events of one entry of the log, at the engine's time `now`. Waits while too
     /// much is waiting: that is the back-pressure.

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
 
 use crate::{
-    BrainCut, Order, OwnerFigures, OwnerLimits,
+    BrainCut, Order, OwnerFigures, OwnerLimits, Sabotage,
     draft::{Draft, Intake, Setting},
     load::gather,
     trails::Trails,
@@ -88,6 +88,9 @@ impl Committer {
         let trail = root.outbox.iter().find_map(|posted| posted.traceparent.clone());
         let span = self.telemetry.start(SpanName::Commit, trail.as_deref());
         self.put(chunks).await?;
+        if self.limits.breaks(Sabotage::PublishFirst) {
+            self.deliver_all(&root.outbox).await?;
+        }
         self.swap(root).await?;
         span.end();
         self.figures.commits.add(1);
@@ -117,7 +120,7 @@ impl Committer {
             let revision = match looked {
                 Look::Ours(revision) => revision,
                 Look::Before => continue,
-                Look::Theirs(revision) if !self.limits.is_fenced => {
+                Look::Theirs(revision) if self.limits.breaks(Sabotage::NoFence) => {
                     expect = revision;
                     continue;
                 }
@@ -273,7 +276,8 @@ impl Committer {
     /// Makes sure that the root is still ours if that has not been known for a while: a process that
     /// was stopped wakes up believing what was true before.
     async fn assure(&mut self) -> Result<(), Dropped> {
-        if !self.limits.is_fenced || self.believed_at.elapsed() < self.limits.belief {
+        let is_unfenced = self.limits.breaks(Sabotage::NoFence);
+        if is_unfenced || self.believed_at.elapsed() < self.limits.belief {
             return Ok(());
         }
         match self.look(&self.root).await? {

@@ -9,6 +9,7 @@ mod brain;
 mod commit;
 mod draft;
 mod incidents;
+mod intake_watch;
 mod keeper;
 mod limits;
 mod load;
@@ -20,9 +21,10 @@ pub use ask::{AskNobody, AskRelated};
 pub use brain::{Brain, BrainCut, BrainGone};
 pub use commit::Dropped;
 pub use incidents::{Elsewhere, IncidentCut, IncidentShard};
+pub use intake_watch::{IntakeWatch, TakenIn};
 pub use keeper::{
     Hands, KeeperLimits, KeeperParts, MeshView, Running, ShardOwner, keep,
 };
-pub use limits::{Count, OwnerFigures, OwnerLimits};
+pub use limits::{Count, OwnerFigures, OwnerLimits, Sabotage};
 pub use local::LocalBrain;
 pub use owner::{Ended, Order, OwnerParts, OwnerStatus, Phase, own};

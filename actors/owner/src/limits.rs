@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use crate::IntakeWatch;
+
 /// Bounds and times of an owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnerLimits {
@@ -32,9 +34,8 @@ pub struct OwnerLimits {
     pub belief: Duration,
     /// How long a chunk stays after no root names it: somebody may be reading by an older root.
     pub chunk_grace: Duration,
-    /// Whether the root is written by compare-and-set. Only the control of the chaos suite says no,
-    /// and must lose events and tell twice.
-    pub is_fenced: bool,
+    /// What the owner leaves out on purpose: only the controls of the chaos suite do.
+    pub sabotage: Option<Sabotage>,
 }
 
 impl Default for OwnerLimits {
@@ -51,8 +52,54 @@ impl Default for OwnerLimits {
             retry: Duration::from_millis(100),
             belief: Duration::from_millis(750),
             chunk_grace: Duration::from_secs(60),
-            is_fenced: true,
+            sabotage: None,
         }
+    }
+}
+
+/// A rule that an owner breaks on purpose, so that the chaos suite can show that it would notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Sabotage {
+    /// Roots are written whoever wrote last, and shards claimed whoever holds them.
+    NoFence,
+    /// What a commit decides is delivered before its root is written.
+    PublishFirst,
+    /// Which findings were taken in is not remembered.
+    ForgetReceived,
+    /// Closed traces are not remembered by the next owner.
+    SkipGraves,
+    /// The times that passed between entries do not pass when the log is read again.
+    IgnoreTicks,
+}
+
+impl Sabotage {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [
+        Self::NoFence,
+        Self::PublishFirst,
+        Self::ForgetReceived,
+        Self::SkipGraves,
+        Self::IgnoreTicks,
+    ];
+
+    /// Returns the name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoFence => "no_fence",
+            Self::PublishFirst => "publish_first",
+            Self::ForgetReceived => "forget_received",
+            Self::SkipGraves => "skip_graves",
+            Self::IgnoreTicks => "ignore_ticks",
+        }
+    }
+}
+
+impl OwnerLimits {
+    /// Says whether the owner breaks this rule on purpose.
+    #[must_use]
+    pub fn breaks(&self, rule: Sabotage) -> bool {
+        self.sabotage == Some(rule)
     }
 }
 
@@ -114,4 +161,6 @@ pub struct OwnerFigures {
     pub unread_gaps: Count,
     /// Questions asked of other shards.
     pub questions: Count,
+    /// Who wants to know when the traces of a batch have it.
+    pub intake: IntakeWatch,
 }

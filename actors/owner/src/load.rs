@@ -13,7 +13,7 @@ use tapio_wire::{
 use tokio::time::{sleep, timeout};
 use tracing::{error, warn};
 
-use crate::{OwnerFigures, OwnerLimits};
+use crate::{OwnerFigures, OwnerLimits, Sabotage};
 
 /// The parts of a shard's state, read.
 #[derive(Debug, Default)]
@@ -54,6 +54,9 @@ pub(crate) async fn fetch(root: &Root, fabric: &dyn Fabric, limits: &OwnerLimits
             parts.missing += 1;
             error!(?key, %why, "a part of the shard's state cannot be read");
         }
+    }
+    if limits.breaks(Sabotage::SkipGraves) {
+        parts.shard.graves.clear();
     }
     parts
 }
@@ -111,7 +114,9 @@ pub(crate) async fn replay(
     (limits, figures): (&OwnerLimits, &OwnerFigures),
 ) -> Result<Replayed, FabricError> {
     let mut shard = Shard::restore(rules, restored);
-    let mut ticks = root.ticks.iter().copied().peekable();
+    let is_timeless = limits.breaks(Sabotage::IgnoreTicks);
+    let ticks = root.ticks.iter().filter(|_| !is_timeless);
+    let mut ticks = ticks.copied().peekable();
     let mut next = None;
     let is_needed = root.low.sequence <= root.processed && events.first_kept() <= root.processed;
     while is_needed {

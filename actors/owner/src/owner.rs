@@ -18,7 +18,7 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use crate::{
-    AskRelated, Brain, BrainGone, Dropped, Elsewhere, IncidentShard, OwnerFigures, OwnerLimits,
+    AskRelated, Brain, BrainGone, Dropped, Elsewhere, IncidentShard, OwnerFigures, OwnerLimits, Sabotage,
     commit::Committer,
     draft::{Intake, Setting},
     load,
@@ -160,7 +160,7 @@ async fn claim(parts: &mut OwnerParts) -> Result<Option<Committer>, Dropped> {
         }
         match claimable {
             Claimable::Free | Claimable::Mine => {}
-            Claimable::Held(_) if !parts.limits.is_fenced => {}
+            Claimable::Held(_) if parts.limits.breaks(Sabotage::NoFence) => {}
             Claimable::Held(_) => {
                 sleep(parts.limits.retry / 2).await;
                 continue;
@@ -270,7 +270,10 @@ impl<'a, B: Brain> Owner<'a, B> {
             events,
             findings,
             intake,
-            heard: root.received,
+            heard: match limits.breaks(Sabotage::ForgetReceived) {
+                true => BTreeMap::new(),
+                false => root.received,
+            },
             trails: Trails::default(),
             answers: FuturesUnordered::new(),
             now: root.now,

@@ -39,7 +39,7 @@ async fn tapio(world: &World, arguments: &[&str]) -> Result<Ran, String> {
 }
 
 /// Returns what became of each letter.
-fn whats(ran: &Ran) -> Vec<&str> {
+fn fates(ran: &Ran) -> Vec<&str> {
     ran.lines.iter().map(|line| tapio_tests::text(line, "what")).collect()
 }
 
@@ -100,16 +100,16 @@ pub(super) async fn gives_back_once() -> Result<(), String> {
         DeadLetter { original: batch(2, vec![event(7, 2)]), ..letter(11, DeadReason::Crash, 2) };
     world.post(&crash, 0).await?;
     let dry = tapio(&world, &["dlq", "replay", "--all", "--dry-run"]).await?;
-    check(whats(&dry) == ["would_be_given_back"; 2], format!("{:?}", dry.lines))?;
+    check(fates(&dry) == ["would_be_given_back"; 2], format!("{:?}", dry.lines))?;
     let one = tapio(&world, &["dlq", "replay", "1"]).await?;
-    check(whats(&one) == ["given_back"], format!("{:?}", one.lines))?;
+    check(fates(&one) == ["given_back"], format!("{:?}", one.lines))?;
     // What a dry run had published would come first.
     let heard = hear(log.as_mut(), 2).await?;
     let expected = [event(1, 1), event(2, 1)].map(|event| (shard_of(1), (*event).clone()));
     check(heard == expected, format!("{heard:?}"))?;
     let all = tapio(&world, &["dlq", "replay", "--all"]).await?;
     check(
-        all.code == 0 && whats(&all) == ["already_there", "given_back"],
+        all.code == 0 && fates(&all) == ["already_there", "given_back"],
         format!("{:?}", all.lines),
     )?;
     let heard = hear(log.as_mut(), 1).await?;
@@ -124,7 +124,7 @@ pub(super) async fn refuses() -> Result<(), String> {
     world.post(&unreadable, 0).await?;
     world.post(&poison(12, 1), 0).await?;
     let all = tapio(&world, &["dlq", "replay", "--all"]).await?;
-    check(whats(&all) == ["refused", "given_back"], format!("{:?}", all.lines))?;
+    check(fates(&all) == ["refused", "given_back"], format!("{:?}", all.lines))?;
     let is_told = all.code == 64 && all.errors.contains("1 of 2 dead letters cannot");
     check(is_told, all.errors)?;
     // One bad letter does not keep the others back.

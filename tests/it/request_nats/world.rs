@@ -93,7 +93,7 @@ async fn node(server: &NatsServer, name: &str, owners: &Owners) -> Result<Node, 
         ask: Arc::new(Requester::new(&connection)),
         local: Arc::new(local),
         roots: Arc::new(Roots),
-        home: |_: &Entity| ShardId::new(0),
+        home: Arc::new(|_: &Entity| ShardId::new(0)),
     });
     let desk = Arc::new(RequestDesk::new(coordinator, 1 << 20));
     let serve = Arc::clone(&desk);

@@ -43,6 +43,10 @@ impl<B: Brain> Owner<'_, B> {
                     let count = decoded.rejected.len() as u64;
                     self.give_up(&entry, DeadReason::BadEvent, detail.into(), count);
                 }
+                let taken = self.parts.figures.intake.begin(&decoded.batch);
+                if !taken.is_empty() {
+                    self.brain.watch(taken);
+                }
                 let events = decoded.batch.events;
                 let mut span = OwnSpan::none();
                 if let Some(traceparent) = &entry.traceparent {

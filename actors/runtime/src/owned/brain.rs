@@ -8,7 +8,7 @@ use actix::{
 };
 use tapio_engine::{Question, Rules, Shard};
 use tapio_model::{Event, Findings, ShardId, StoryId, Timestamp};
-use tapio_owner::{Brain, BrainCut, BrainGone, Elsewhere, IncidentShard};
+use tapio_owner::{Brain, BrainCut, BrainGone, Elsewhere, IncidentShard, TakenIn};
 use tokio::sync::oneshot;
 
 use super::{
@@ -32,6 +32,8 @@ pub struct ActorBrain {
     found: News,
     told: News,
     readers: Arc<Readers>,
+    /// Who is told about the next entry.
+    taken: Vec<TakenIn>,
 }
 
 impl ActorBrain {
@@ -51,7 +53,7 @@ impl ActorBrain {
             ctx.set_mailbox_capacity(MAILBOX);
             OwnedIncidentActor::new(Rc::clone(&told), Entries::new(shard, index))
         });
-        Self { shard, traces, incidents, found, told, readers }
+        Self { shard, traces, incidents, found, told, readers, taken: Vec::new() }
     }
 
     /// Returns a handle for questions, which keeps nothing alive.
@@ -97,13 +99,18 @@ impl Brain for ActorBrain {
         Ok(())
     }
 
+    fn watch(&mut self, taken: Vec<TakenIn>) {
+        self.taken = taken;
+    }
+
     async fn take_in(
         &mut self,
         sequence: u64,
         now: Timestamp,
         events: Vec<Arc<Event>>,
     ) -> Result<(), BrainGone> {
-        ask(&self.traces, |done| Job::TakeIn { sequence, now, events, done }).await
+        let taken = std::mem::take(&mut self.taken);
+        ask(&self.traces, |done| Job::TakeIn { sequence, now, events, taken, done }).await
     }
 
     async fn advance(&mut self, now: Timestamp) -> Result<bool, BrainGone> {

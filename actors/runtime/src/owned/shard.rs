@@ -5,6 +5,7 @@ use std::{cell::Cell, rc::Rc, sync::Arc};
 use actix::{Actor, AsyncContext, Context, Handler, Message};
 use tapio_engine::{Cut, Rules, Shard};
 use tapio_model::{Entity, Event, Timestamp, TraceId, TraceState};
+use tapio_owner::TakenIn;
 use tokio::sync::oneshot;
 
 use crate::{
@@ -25,11 +26,13 @@ pub(super) struct OwnedShardActor {
     registry: Option<Registry>,
     /// What the owner waits for.
     job: Option<Job>,
+    /// Who is told once it is quiet.
+    taken: Vec<TakenIn>,
 }
 
 impl OwnedShardActor {
     pub(super) fn new(rules: Arc<Rules>, news: News) -> Self {
-        Self { rules, news, registry: None, job: None }
+        Self { rules, news, registry: None, job: None, taken: Vec::new() }
     }
 
     /// Works off reports, then goes on with the job as far as it comes.
@@ -41,7 +44,8 @@ impl OwnedShardActor {
         };
         registry.clear_desk();
         if registry.is_quiet() {
-            self.job = self.job.take().and_then(|job| job.go_on(registry));
+            self.taken.drain(..).for_each(TakenIn::tell);
+            self.job = self.job.take().and_then(|job| job.go_on(registry, &mut self.taken));
         }
         self.news.set(registry.waiting_outputs() > 0);
     }
@@ -80,7 +84,13 @@ impl Handler<Adopt> for OwnedShardActor {
 #[rtype(result = "()")]
 pub(super) enum Job {
     /// Take an entry in; done once its events are in the inboxes of their traces.
-    TakeIn { sequence: u64, now: Timestamp, events: Vec<Arc<Event>>, done: oneshot::Sender<()> },
+    TakeIn {
+        sequence: u64,
+        now: Timestamp,
+        events: Vec<Arc<Event>>,
+        taken: Vec<TakenIn>,
+        done: oneshot::Sender<()>,
+    },
     /// Let time pass if something is due, and say whether it was.
     Advance { now: Timestamp, was_due: bool, done: oneshot::Sender<bool> },
     /// Write down what changed.
@@ -90,18 +100,19 @@ pub(super) enum Job {
 impl Job {
     /// Goes on; what is not done yet goes on once it is quiet again. Who no longer waits for the
     /// answer need not have it.
-    fn go_on(self, registry: &mut Registry) -> Option<Self> {
+    fn go_on(self, registry: &mut Registry, told: &mut Vec<TakenIn>) -> Option<Self> {
         match self {
-            Self::TakeIn { sequence, now, events, done } => {
+            Self::TakeIn { sequence, now, events, taken, done } => {
                 registry.advance(now);
                 if !registry.is_quiet() {
                     // Traces that close make room, and are over before their next life begins.
-                    return Some(Self::TakeIn { sequence, now, events, done });
+                    return Some(Self::TakeIn { sequence, now, events, taken, done });
                 }
                 registry.take_in(sequence);
                 for event in events {
                     registry.deliver(event);
                 }
+                told.extend(taken);
                 done.send(()).unwrap_or_default();
             }
             Self::Advance { now, was_due, done } => {

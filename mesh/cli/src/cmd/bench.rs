@@ -6,8 +6,10 @@
 mod actors;
 mod engine;
 mod load;
+mod mesh;
 mod poison;
 mod report;
+mod request;
 mod ring;
 
 use clap::Subcommand;
@@ -30,6 +32,10 @@ enum What {
     Ring(ring::RingArgs),
     /// From producer over the bus through one actor a trace: throughput.
     Actors(actors::ActorsArgs),
+    /// From publisher over JetStream through one actor a trace: latency at a rate, loss, throughput.
+    Mesh(mesh::MeshArgs),
+    /// Requests to a mesh of several nodes, and to one of which a node stands still.
+    Request(request::RequestArgs),
     /// A million live traces of which some are poisoned: no neighbour harmed, counts exact.
     Poison(poison::PoisonArgs),
 }
@@ -39,6 +45,8 @@ pub(crate) fn run(args: &BenchArgs, out: Out) -> anyhow::Result<()> {
         What::Engine(args) => engine::run(args, out),
         What::Ring(args) => ring::run(args, out),
         What::Actors(args) => actors::run(args, out),
+        What::Mesh(args) => mesh::run(args, out),
+        What::Request(args) => request::run(args, out),
         What::Poison(args) => poison::run(args, out),
     }
 }

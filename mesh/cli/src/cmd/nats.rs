@@ -15,41 +15,42 @@ use crate::exit::{Unreachable, Usage};
 pub(crate) struct NatsArgs {
     /// Servers of one cluster, with commas between them; port 4222 of this machine without
     /// it.
-    #[arg(long, value_name = "URL[,URL..]", env = "NATS_URL", hide_env_values = true, value_parser = secret)]
+    #[arg(long, global = true, value_name = "URL[,URL..]", env = "NATS_URL", hide_env_values = true, value_parser = secret)]
     nats: Option<Secret>,
     /// Credentials file: a JWT and its seed.
-    #[arg(long, value_name = "FILE", env = "NATS_CREDS", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "FILE", env = "NATS_CREDS", hide_env_values = true)]
     nats_creds: Option<String>,
     /// Seed of an nkey, or a file with it.
-    #[arg(long, value_name = "SEED", env = "NATS_NKEY", hide_env_values = true, value_parser = secret)]
+    #[arg(long, global = true, value_name = "SEED", env = "NATS_NKEY", hide_env_values = true, value_parser = secret)]
     nats_nkey: Option<Secret>,
     /// User; without a password, a token.
-    #[arg(long, value_name = "USER", env = "NATS_USER", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "USER", env = "NATS_USER", hide_env_values = true)]
     nats_user: Option<String>,
     /// Password of the user. Other users of this machine see a flag, and not a variable.
-    #[arg(long, value_name = "PASSWORD", env = "NATS_PASSWORD", hide_env_values = true, value_parser = secret)]
+    #[arg(long, global = true, value_name = "PASSWORD", env = "NATS_PASSWORD", hide_env_values = true, value_parser = secret)]
     nats_password: Option<Secret>,
     /// Token. Other users of this machine see a flag, and not a variable.
-    #[arg(long, value_name = "TOKEN", env = "NATS_TOKEN", hide_env_values = true, value_parser = secret)]
+    #[arg(long, global = true, value_name = "TOKEN", env = "NATS_TOKEN", hide_env_values = true, value_parser = secret)]
     nats_token: Option<Secret>,
     /// Root certificates to trust besides the system's; also asks for TLS.
-    #[arg(long, value_name = "FILE", env = "NATS_CA", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "FILE", env = "NATS_CA", hide_env_values = true)]
     nats_ca: Option<String>,
     /// Client certificate.
-    #[arg(long, value_name = "FILE", env = "NATS_CERT", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "FILE", env = "NATS_CERT", hide_env_values = true)]
     nats_cert: Option<String>,
     /// Key of the client certificate.
-    #[arg(long, value_name = "FILE", env = "NATS_KEY", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "FILE", env = "NATS_KEY", hide_env_values = true)]
     nats_key: Option<String>,
     /// Context of the `nats` command, for what nothing above says.
-    #[arg(long, value_name = "NAME", env = "NATS_CONTEXT", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "NAME", env = "NATS_CONTEXT", hide_env_values = true)]
     nats_context: Option<String>,
     /// How long the first connection may take: a cluster elects for up to nine seconds.
-    #[arg(long, value_name = "DURATION", env = "NATS_WAIT", hide_env_values = true, default_value = "15s", value_parser = duration)]
+    #[arg(long, global = true, value_name = "DURATION", env = "NATS_WAIT", hide_env_values = true, default_value = "15s", value_parser = duration)]
     nats_wait: Duration,
     /// What names of subjects and streams begin with.
     #[arg(
         long,
+        global = true,
         value_name = "WORD",
         env = "NATS_SUBJECT_PREFIX",
         hide_env_values = true,
@@ -59,6 +60,7 @@ pub(crate) struct NatsArgs {
     /// Generation of streams and roots; a mesh with another number of shards needs another one.
     #[arg(
         long,
+        global = true,
         value_name = "WORD",
         env = "TAPIO_GENERATION",
         hide_env_values = true,
@@ -66,14 +68,14 @@ pub(crate) struct NatsArgs {
     )]
     generation: String,
     /// Shards of the generation: the same for all who publish and read.
-    #[arg(long, value_name = "N", env = "TAPIO_SHARDS", hide_env_values = true, default_value_t = ShardCount::DEFAULT.get(),
+    #[arg(long, global = true, value_name = "N", env = "TAPIO_SHARDS", hide_env_values = true, default_value_t = ShardCount::DEFAULT.get(),
           value_parser = clap::value_parser!(u16).range(1..))]
     shards: u16,
     /// Where contexts are looked for first.
-    #[arg(long, env = "XDG_CONFIG_HOME", hide = true, hide_env_values = true)]
+    #[arg(long, global = true, env = "XDG_CONFIG_HOME", hide = true, hide_env_values = true)]
     nats_config_home: Option<String>,
     /// Where contexts are looked for next.
-    #[arg(long, env = "HOME", hide = true, hide_env_values = true)]
+    #[arg(long, global = true, env = "HOME", hide = true, hide_env_values = true)]
     nats_home: Option<String>,
 }
 

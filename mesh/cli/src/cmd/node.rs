@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Parser as _, ValueEnum};
 use tapio_engine::{Limits, Rules};
 use tapio_node::{MeshNode, MeshParts, StoryStore};
-use tapio_owner::{KeeperLimits, OwnerLimits};
+use tapio_owner::{KeeperLimits, OwnerLimits, Sabotage};
 use tapio_patterns::patterns;
 use tapio_shard::NodeId;
 use tapio_telemetry::{Meters, ObserveConfig, Observed, OtlpProtocol};
@@ -198,7 +198,7 @@ fn owner_limits(args: &NodeArgs) -> OwnerLimits {
     let standard = OwnerLimits {
         // Twice what a trace lives without events: those that live on are few.
         write_after: args.window * 3,
-        is_fenced: !args.unfenced,
+        sabotage: args.unfenced.then_some(Sabotage::NoFence),
         ..OwnerLimits::default()
     };
     match args.mode {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tapio_actors::MeshActors;
 use tapio_model::Ledger;
 use tapio_nats::{Connection, NatsFabric};
-use tapio_owner::{MeshView, OwnerFigures, Phase};
+use tapio_owner::{MeshView, OwnerFigures, Phase, TakenIn};
 use tapio_telemetry::{CommitResult, FindingFate, Label, Meters, Metric};
 use tokio::sync::watch;
 
@@ -23,6 +23,18 @@ pub(super) fn observe(meters: &Meters, sources: Sources) {
     let Sources { owner, view, actors, connection, fabric } = sources;
     let commits = meters.histogram(Metric::CommitDuration, ());
     drop(commits);
+    let arrivals = Arc::new(meters.histogram(Metric::PublishToActor, ()));
+    let clock = Arc::clone(&fabric);
+    owner.intake.add(move |batch| {
+        let (arrivals, clock) = (Arc::clone(&arrivals), Arc::clone(&clock));
+        let handed_over = batch.time;
+        TakenIn::new(move || {
+            // The log's clock: nothing in a node reads the wall clock.
+            if let Some(now) = tapio_bus::Fabric::log_time(&*clock) {
+                arrivals.record(now.since(handed_over));
+            }
+        })
+    });
     let index = actors.open_incidents();
     let observer = meters.observe_all(move |sheet| {
         let view = view.borrow();

@@ -56,12 +56,17 @@ impl Load {
 
     /// Makes the next event.
     pub(crate) fn next(&mut self) -> Arc<Event> {
+        let nanos = u64::try_from(self.step.as_nanos()).unwrap_or(u64::MAX);
+        let time = BEGIN.after(Duration::from_nanos(nanos.saturating_mul(self.made)));
+        self.next_at(time)
+    }
+
+    /// Makes the next event, of a time of its own.
+    pub(crate) fn next_at(&mut self, time: Timestamp) -> Arc<Event> {
         let number = self.made;
         let round = number / (self.traces * self.events_per_trace);
         let trace = round * self.traces + number % self.traces;
         self.made += 1;
-        let nanos = u64::try_from(self.step.as_nanos()).unwrap_or(u64::MAX);
-        let time = BEGIN.after(Duration::from_nanos(nanos.saturating_mul(number)));
         let place = usize::try_from(trace).unwrap_or_default() % self.places.len();
         let place = self.places.get(place).map(Arc::clone).unwrap_or_default();
         Arc::new(Event {
