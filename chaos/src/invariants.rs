@@ -65,6 +65,13 @@ pub fn check(record: &Record) -> Vec<Violation> {
     ALL.iter().flat_map(|invariant| invariant.check(record)).collect()
 }
 
+/// Returns how many incidents were told in more than one story, and rightly so: a fault had torn
+/// them apart.
+#[must_use]
+pub fn continued(record: &Record) -> usize {
+    never_told_twice::continued(record)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

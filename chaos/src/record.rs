@@ -191,6 +191,9 @@ pub struct Bounds {
     pub answer_max: Duration,
     /// The resident set of a node.
     pub memory_bytes_max: u64,
+    /// How long a story stays open without news: parts of an incident that reach the log further
+    /// apart are two incidents to the mesh.
+    pub quiet: Duration,
 }
 
 impl Default for Bounds {
@@ -203,6 +206,7 @@ impl Default for Bounds {
             late_max: None,
             answer_max: Duration::from_millis(2_000),
             memory_bytes_max: 1 << 30,
+            quiet: Duration::from_secs(4),
         }
     }
 }

@@ -4,10 +4,12 @@ mod figures;
 mod text;
 mod timeline;
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::{
-    invariants::{self, Violation},
+    invariants::{self, Invariant, Violation},
     record::{FaultSeen, QueryAnswer, Record},
     scenarios::Expects,
     world::{Ran, RunOptions},
@@ -18,8 +20,8 @@ pub use self::{
     timeline::timeline,
 };
 
-/// Violations that a report lists; all are counted.
-const VIOLATIONS_MAX: usize = 50;
+/// Violations of each invariant that a report lists; all are counted.
+const LISTED_MAX: usize = 5;
 
 /// What one run, or several, have shown.
 #[derive(Debug, Clone, Serialize)]
@@ -44,10 +46,12 @@ pub struct Report {
     pub takeover_ms: Option<u64>,
     /// The longest from SIGTERM to the end of the process.
     pub drain_ms: Option<u64>,
-    /// What must not be and was; the first fifty.
+    /// What must not be and was: the first few of each run and invariant.
     pub violations: Vec<Seen>,
     /// How many there were in all.
     pub violations_total: u64,
+    /// How many there were of which invariant.
+    pub violations_by: BTreeMap<&'static str, u64>,
     /// Takeovers, shard by shard.
     pub takeovers: Spread,
     /// From a node's death to the first commit of a shard's new owner.
@@ -62,6 +66,8 @@ pub struct Report {
     pub stories: u64,
     /// Incidents in the load.
     pub incidents: u64,
+    /// Incidents that a fault tore apart, so that a later story rightly went on with them.
+    pub continued: u64,
     /// Questions and answers.
     pub queries: Queries,
     /// The most memory that a node held.
@@ -144,6 +150,7 @@ impl Report {
             drain_ms: drains.max_ms,
             violations_total: figures::count(&violations),
             violations: listed(options.seed, &violations),
+            violations_by: counted(&violations),
             takeovers: took_over,
             resumed: Spread::of(takeovers.iter().filter_map(|takeover| takeover.resumed)),
             drains,
@@ -151,6 +158,7 @@ impl Report {
             late: Late::of(record.lateness()),
             stories: figures::count(&record.stories().by_id),
             incidents: figures::count(&record.expected.incidents),
+            continued: u64::try_from(invariants::continued(record)).unwrap_or(u64::MAX),
             queries: Queries::of(&record.queries),
             memory_mib_max: memory(record) >> 20,
             nodes: u64::try_from(options.nodes).unwrap_or_default(),
@@ -201,8 +209,9 @@ impl Report {
             told_twice: sum(|it| it.told_twice),
             takeover_ms: takeovers.max_ms,
             drain_ms: drains.max_ms,
-            violations: violations.take(VIOLATIONS_MAX).collect(),
+            violations: violations.collect(),
             violations_total: sum(|it| it.violations_total),
+            violations_by: joined(&all(&each, |it| &it.violations_by)),
             takeovers,
             resumed: Spread::join(&all(&each, |it| &it.resumed)),
             drains,
@@ -210,6 +219,7 @@ impl Report {
             late: Late::join(&all(&each, |it| &it.late)),
             stories: sum(|it| it.stories),
             incidents: sum(|it| it.incidents),
+            continued: sum(|it| it.continued),
             queries: Queries::join(&all(&each, |it| &it.queries)),
             memory_mib_max: each.iter().map(|it| it.memory_mib_max).max().unwrap_or_default(),
             duration_s: each.iter().map(|it| it.duration_s).sum(),
@@ -232,7 +242,27 @@ fn listed(seed: u64, violations: &[Violation]) -> Vec<Seen> {
         invariant: violation.invariant,
         what: violation.what.clone(),
     };
-    violations.iter().take(VIOLATIONS_MAX).map(say).collect()
+    let of = |invariant: &Invariant| {
+        let mine = violations.iter().filter(|violation| violation.invariant == invariant.slug);
+        mine.take(LISTED_MAX).map(say).collect::<Vec<_>>()
+    };
+    invariants::ALL.iter().flat_map(of).collect()
+}
+
+fn counted(violations: &[Violation]) -> BTreeMap<&'static str, u64> {
+    let mut counts = BTreeMap::new();
+    for violation in violations {
+        *counts.entry(violation.invariant).or_default() += 1;
+    }
+    counts
+}
+
+fn joined(each: &[&BTreeMap<&'static str, u64>]) -> BTreeMap<&'static str, u64> {
+    let mut sum = BTreeMap::new();
+    for (invariant, count) in each.iter().copied().flatten() {
+        *sum.entry(*invariant).or_default() += *count;
+    }
+    sum
 }
 
 fn memory(record: &Record) -> u64 {

@@ -7,6 +7,7 @@ mod archive_nats;
 mod contract_nats;
 mod fabric_nats;
 mod kernel;
+mod mesh;
 mod observed;
 mod otlp;
 mod product;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         cases.extend(archive_nats::cases());
         cases.extend(request_nats::cases());
         cases.extend(observed::cases());
+        cases.extend(mesh::cases());
         cases.extend(kernel::cases());
         cases.extend(otlp::cases());
         cases.extend(trainticket::cases());

@@ -35,14 +35,15 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 /// The receiver's process. Ended when dropped.
-struct Receiver {
+pub(crate) struct Receiver {
     child: Child,
     lines: Lines<String>,
-    endpoints: Value,
+    /// Where it listens, by protocol.
+    pub(crate) endpoints: Value,
 }
 
 impl Receiver {
-    fn start() -> Result<Self, String> {
+    pub(crate) fn start() -> Result<Self, String> {
         let mut child = python("receiver.py")?
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -69,7 +70,7 @@ impl Receiver {
     }
 
     /// Returns everything it took in, once it has ended.
-    fn end(mut self) -> Result<Vec<Value>, String> {
+    pub(crate) fn end(mut self) -> Result<Vec<Value>, String> {
         drop(self.child.stdin.take());
         let mut taken = Vec::new();
         while let Ok(line) = self.lines.recv_timeout(PATIENCE) {

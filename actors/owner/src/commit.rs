@@ -10,10 +10,10 @@ use futures::{StreamExt as _, stream};
 use tapio_bus::{FabricError, Parcel, Receipt, Revision, SharedFabric, SwapError};
 use tapio_model::{Address, ChunkName, ShardId};
 use tapio_shard::{Posted, Root};
-use tapio_telemetry::{SpanName, Telemetry};
+use tapio_telemetry::{OwnSpan, SpanKey, SpanName, SpanValue, Telemetry};
 use tapio_wire::{decode_root, encode_root};
 use tokio::time::{Instant, sleep};
-use tracing::{error, warn};
+use tracing::{error, field::display, info, warn};
 
 use crate::{
     BrainCut, Order, OwnerFigures, OwnerLimits, Sabotage,
@@ -24,6 +24,9 @@ use crate::{
 
 /// Chunks and parcels on their way at one time.
 const IN_FLIGHT: usize = 16;
+
+/// Chunks that one commit removes.
+const SWEPT_MAX: usize = 512;
 
 /// Why an owner stops owning.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +51,8 @@ pub(crate) struct Committer {
     pub(crate) revision: Option<Revision>,
     /// When the root was last known to be ours.
     pub(crate) believed_at: Instant,
+    /// Chunks of what was delivered: the root that lies there names them still, the next one will not.
+    delivered: Vec<ChunkName>,
     /// Chunks that no root of ours names any more, and since when.
     unnamed: VecDeque<(Instant, ChunkName)>,
 }
@@ -60,8 +65,18 @@ impl Committer {
         (root, revision): (Root, Option<Revision>),
     ) -> Self {
         let believed_at = Instant::now();
-        let unnamed = VecDeque::new();
-        Self { fabric, setting, limits, figures, telemetry, root, revision, believed_at, unnamed }
+        Self {
+            fabric,
+            setting,
+            limits,
+            figures,
+            telemetry,
+            root,
+            revision,
+            believed_at,
+            delivered: Vec::new(),
+            unnamed: VecDeque::new(),
+        }
     }
 
     /// Writes down what the shard became.
@@ -83,7 +98,7 @@ impl Committer {
     /// Dropping the future at any point leaves a root that the next owner can go on from.
     pub(crate) async fn commit(&mut self, draft: Draft) -> Result<(), Dropped> {
         let began = Instant::now();
-        let before: Vec<ChunkName> = self.root.chunks().collect();
+        let before: Vec<ChunkName> = self.named().collect();
         let Draft { root, chunks } = draft;
         let trail = root.outbox.iter().find_map(|posted| posted.traceparent.clone());
         let span = self.telemetry.start(SpanName::Commit, trail.as_deref());
@@ -92,12 +107,24 @@ impl Committer {
             self.deliver_all(&root.outbox).await?;
         }
         self.swap(root).await?;
+        self.delivered.clear();
         span.end();
         self.figures.commits.add(1);
-        let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.figures.commit_nanos.add(nanos);
-        self.sweep(before).await;
-        self.deliver().await
+        let took = began.elapsed();
+        self.figures.commit_nanos.add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        if let Some(histogram) = self.figures.commit_duration.get() {
+            histogram.record(took);
+        }
+        self.unname(before);
+        // First what somebody waits for.
+        self.deliver().await?;
+        self.sweep().await;
+        Ok(())
+    }
+
+    /// Returns every chunk that the root names as it lies there.
+    fn named(&self) -> impl Iterator<Item = ChunkName> {
+        self.root.chunks().chain(self.delivered.iter().copied())
     }
 
     /// Claims the shard, or lets it go: the state stays as it is.
@@ -138,6 +165,7 @@ impl Committer {
 
     /// Looks whose root it is now, for as long as it takes to know.
     async fn look(&self, next: &Root) -> Result<Look, Dropped> {
+        let begun = Instant::now();
         loop {
             match self.fabric.read_root(self.setting.shard).await {
                 Ok(Some(read)) => {
@@ -145,8 +173,12 @@ impl Committer {
                     let revision = Some(read.revision);
                     return Ok(match is_ours {
                         true => Look::Ours(read.revision),
-                        // Older than what is known to be there: a leader that is none any more.
-                        false if revision < self.revision => {
+                        // Older than what is known to be there: a leader that is none any more. Or, if
+                        // that stays so, a store that has lost writes: whoever claims anew finds out.
+                        false
+                            if revision < self.revision
+                                && begun.elapsed() < self.limits.stale_max =>
+                        {
                             sleep(self.limits.retry).await;
                             continue;
                         }
@@ -183,37 +215,60 @@ impl Committer {
         Ok(())
     }
 
-    /// Removes chunks that no root has named for a while. One that cannot be removed stays: it
-    /// costs room and nothing else.
-    async fn sweep(&mut self, before: Vec<ChunkName>) {
+    /// Notes which chunks the root does not name any more.
+    fn unname(&mut self, before: Vec<ChunkName>) {
         let now = Instant::now();
-        let named: BTreeSet<_> = self.root.chunks().collect();
+        let named: BTreeSet<_> = self.named().collect();
         let unnamed = before.into_iter().filter(|name| !named.contains(name));
         self.unnamed.extend(unnamed.map(|name| (now, name)));
-        for _ in 0..IN_FLIGHT {
-            let grace = self.limits.chunk_grace;
-            let is_due = |(since, _): &(Instant, ChunkName)| now.duration_since(*since) >= grace;
-            let Some((_, name)) = self.unnamed.front().copied().filter(is_due) else { return };
-            self.unnamed.pop_front();
+    }
+
+    /// Removes chunks that no root has named for a while. One that cannot be removed now is tried
+    /// again later.
+    async fn sweep(&mut self) {
+        let now = Instant::now();
+        let grace = self.limits.chunk_grace;
+        let is_due = |(since, _): &(Instant, ChunkName)| now.duration_since(*since) >= grace;
+        if !self.unnamed.front().is_some_and(is_due) {
+            return;
+        }
+        let named: BTreeSet<_> = self.named().collect();
+        let mut due = Vec::new();
+        while due.len() < SWEPT_MAX
+            && let Some((_, name)) = self.unnamed.pop_front_if(|it| is_due(it))
+        {
             if !named.contains(&name) {
-                self.fabric.remove_chunk(name).await.unwrap_or_default();
+                due.push(name);
             }
         }
+        let removals = due.into_iter().map(|name| {
+            let removed = self.fabric.remove_chunk(name);
+            async move { removed.await.err().map(|_| name) }
+        });
+        let removals = stream::iter(removals).buffer_unordered(IN_FLIGHT);
+        let failed: Vec<_> = removals.filter_map(|failed| async move { failed }).collect().await;
+        self.unnamed.extend(failed.into_iter().map(|name| (now, name)));
     }
 
     /// Delivers what lies in the outbox, commit after commit, and clears it. The root loses it with
     /// the next write.
     pub(crate) async fn deliver(&mut self) -> Result<(), Dropped> {
         let posted = std::mem::take(&mut self.root.outbox);
-        let mut rest = posted.as_slice();
+        let delivered = self.deliver_in_turn(&posted).await;
+        if delivered.is_err() {
+            self.root.outbox = posted;
+            return delivered;
+        }
+        self.delivered.extend(posted.iter().flat_map(|posted| posted.content.chunks()));
+        Ok(())
+    }
+
+    async fn deliver_in_turn(&mut self, mut rest: &[Posted]) -> Result<(), Dropped> {
         while let Some(first) = rest.first() {
             let (of_commit, later) =
                 rest.split_at(rest.partition_point(|it| it.commit == first.commit));
             self.assure().await?;
-            if let Err(dropped) = self.deliver_all(of_commit).await {
-                self.root.outbox = posted;
-                return Err(dropped);
-            }
+            self.deliver_all(of_commit).await?;
             rest = later;
         }
         Ok(())
@@ -239,7 +294,7 @@ impl Committer {
     }
 
     async fn deliver_one(&self, posted: &Posted) -> Result<(), Dropped> {
-        let body = gather(&posted.content, &*self.fabric, &self.limits).await;
+        let body = gather(&posted.content, &*self.fabric, &self.limits).await?;
         let Some(body) = body else {
             self.figures.missing_parts.add(1);
             error!(address = ?posted.address, "what was to be delivered is gone");
@@ -251,25 +306,52 @@ impl Committer {
                 SpanName::Deliver
             }
         };
-        let span = self.telemetry.start(name, posted.traceparent.as_deref());
+        let mut span = self.telemetry.start(name, posted.traceparent.as_deref());
+        span.set(SpanKey::Shard, u64::from(self.setting.shard.number()));
+        if let Address::Telling { story, .. } = posted.address {
+            span.set(SpanKey::Story, SpanValue::Shown(&story));
+        }
         let traceparent = span.traceparent().or_else(|| posted.traceparent.clone());
         let parcel = Parcel { address: posted.address, body, traceparent };
+        let begun = Instant::now();
         loop {
             match self.fabric.deliver(&parcel).await {
-                Ok(Receipt::Delivered) => self.figures.delivered.add(1),
+                Ok(Receipt::Delivered) => self.arrived(posted.address, &span),
                 Ok(Receipt::WasThere) => self.figures.were_there.add(1),
                 Ok(Receipt::Differs) => {
                     self.figures.differing.add(1);
                     error!(address = ?posted.address, "two owners have told different things");
                 }
-                Err(FabricError::Refused(why)) => return Err(Dropped::Refused(why)),
-                Err(FabricError::Unreachable(_) | FabricError::Full(_)) => {
+                // For a while it may be an operator's slip; after that it is the parcel, and one
+                // parcel must not hold a shard up for ever.
+                Err(FabricError::Refused(why)) if begun.elapsed() >= self.limits.refused_max => {
+                    self.figures.refused_parcels.add(1);
+                    error!(address = ?posted.address, why, "a parcel is given up");
+                }
+                Err(
+                    FabricError::Refused(_) | FabricError::Unreachable(_) | FabricError::Full(_),
+                ) => {
                     sleep(self.limits.retry).await;
                     continue;
                 }
             }
             span.end();
             return Ok(());
+        }
+    }
+
+    /// Counts a parcel that arrived.
+    fn arrived(&self, address: Address, span: &OwnSpan) {
+        self.figures.delivered.add(1);
+        match address {
+            Address::Telling { story, telling, .. } => {
+                self.figures.tellings.add(1);
+                let trace_id = span.trace_id().map(display);
+                info!(shard = %self.setting.shard, %story, telling, trace_id, "told");
+            }
+            Address::Findings { .. } => self.figures.findings_sent.add(1),
+            Address::DeadLetter { .. } => self.figures.letters_sent.add(1),
+            Address::Audit { .. } => {}
         }
     }
 
@@ -320,3 +402,6 @@ impl Lane {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

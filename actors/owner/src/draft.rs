@@ -20,6 +20,11 @@ use crate::{BrainCut, trails::Trails};
 const INLINE_BYTES_MAX: usize = 4 << 10;
 /// Bytes of graves that stand in the root before they become a chunk.
 const GRAVES_INLINE_BYTES_MAX: usize = 16 << 10;
+/// Bytes that may stand in the root in all; what is larger then makes room. With the names of all
+/// chunks and what else is in it a root so stays below what a NATS message may have.
+const ROOT_INLINE_BYTES_MAX: usize = 192 << 10;
+/// Bytes that are not worth a chunk, whatever else is in the root.
+const CRUMB_BYTES_MAX: usize = 64;
 /// Pieces of graves that a root names; the oldest are forgotten first. At the highest rate a commit
 /// makes a piece of its own, so these are the graves of some two minutes.
 const GRAVE_PIECES_MAX: u64 = 512;
@@ -37,6 +42,8 @@ pub(crate) struct Intake {
     pub(crate) ticks: Vec<Mark>,
     /// What could not be read.
     pub(crate) letters: Vec<DeadLetter>,
+    /// Entries that could be read and were given up.
+    pub(crate) given_up: Vec<u64>,
     /// Events that came to nothing before any trace saw them, since the owner began.
     pub(crate) dead_events: u64,
     /// Which events those are, as far as that is known, since the last commit.
@@ -55,6 +62,7 @@ impl Intake {
             received: std::mem::take(&mut self.received),
             ticks: std::mem::take(&mut self.ticks),
             letters: std::mem::take(&mut self.letters),
+            given_up: std::mem::take(&mut self.given_up),
             dead_events: self.dead_events,
             dead: std::mem::take(&mut self.dead),
             unread_gaps: std::mem::take(&mut self.unread_gaps),
@@ -80,21 +88,29 @@ pub(crate) struct Draft {
 
 impl Draft {
     /// Writes the next root down. `root` is the last one, without what its outbox had delivered.
-    pub(crate) fn new(root: Root, cut: BrainCut, mut intake: Intake, (setting, trails): (&Setting, &Trails)) -> Self {
+    pub(crate) fn new(
+        root: Root,
+        cut: BrainCut,
+        mut intake: Intake,
+        (setting, trails): (&Setting, &Trails),
+    ) -> Self {
         let BrainCut { mut traces, incidents } = cut;
         let commit = root.commit + 1;
         let moved = traces.processed > root.processed
             || intake.processed > root.processed
             || intake.findings_read > root.findings_read;
         let mut draft = Self { root: Root { commit, ..root }, chunks: Vec::new() };
-        if moved {
-            draft.root.claims = 0;
-        }
         draft.take_traces(&traces, &mut intake);
         draft.root.findings_read = draft.root.findings_read.max(intake.findings_read);
         draft.root.received.append(&mut intake.received);
         draft.root.unread_gaps += intake.unread_gaps;
-        draft.root.trying = None;
+        let (processed, read) = (draft.root.processed, draft.root.findings_read);
+        draft.root.trying = draft.root.trying.filter(|entry| *entry > processed);
+        draft.root.hearing = draft.root.hearing.filter(|entry| *entry > read);
+        // What was announced and is not behind yet may still be what ends processes.
+        if moved && draft.root.trying.is_none() && draft.root.hearing.is_none() {
+            draft.root.claims = 0;
+        }
         draft.dig(&traces.graves);
         draft.write_traces(&traces);
         draft.write_incidents(&incidents.state);
@@ -104,6 +120,7 @@ impl Draft {
         }
         let letters = intake.letters;
         draft.post(setting, outbox::Outgoing { traces, incidents, letters }, trails);
+        draft.fit();
         draft
     }
 
@@ -122,6 +139,7 @@ impl Draft {
         root.ledger = ledger;
         root.live_traces = cut.live_traces;
         root.ticks.append(&mut intake.ticks);
+        root.given_up.append(&mut intake.given_up);
         root.prune_ticks();
     }
 
@@ -156,10 +174,9 @@ impl Draft {
     }
 
     fn forget_graves(&mut self, now: Timestamp, last: u64) {
-        let first = last.saturating_sub(GRAVE_PIECES_MAX);
         self.root.pieces.retain(|key, content| match (key, content) {
             (PieceKey::Graves(number), Content::Chunks { until, .. }) => {
-                *number > first && *until > now
+                last - number < GRAVE_PIECES_MAX && *until > now
             }
             (
                 PieceKey::Graves(_)
@@ -202,17 +219,48 @@ impl Draft {
         if bytes.len() <= inline_max {
             return Content::Inline(bytes);
         }
-        let bytes = Bytes::from(bytes);
-        let mut names = Vec::new();
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let chunk = rest.split_to(rest.len().min(CHUNK_BYTES_MAX));
-            let name = chunk_name(&chunk);
-            names.push(name);
-            self.chunks.push((name, chunk));
-        }
-        Content::Chunks { names, until }
+        in_chunks(&mut self.chunks, bytes, until)
     }
+
+    /// Moves what stands in the root into chunks, the largest parts first, until the root is small
+    /// enough: one that the middle refuses could never be written.
+    fn fit(&mut self) {
+        let mut inline_max = INLINE_BYTES_MAX;
+        while inline_max > CRUMB_BYTES_MAX && self.inline_bytes() > ROOT_INLINE_BYTES_MAX {
+            inline_max /= 2;
+            let Root { pieces, outbox, .. } = &mut self.root;
+            // The last graves stay: they have a bound of their own, and more come to them.
+            let pieces = pieces.iter_mut().filter(|(key, _)| !matches!(key, PieceKey::Graves(_)));
+            let pieces = pieces.map(|(_, content)| content);
+            for content in pieces.chain(outbox.iter_mut().map(|posted| &mut posted.content)) {
+                if let Content::Inline(bytes) = content
+                    && bytes.len() > inline_max
+                {
+                    let bytes = std::mem::take(bytes);
+                    *content = in_chunks(&mut self.chunks, bytes, Timestamp::MAX);
+                }
+            }
+        }
+    }
+
+    fn inline_bytes(&self) -> usize {
+        let posted = self.root.outbox.iter().map(|posted| &posted.content);
+        let contents = self.root.pieces.values().chain(posted);
+        contents.map(|content| if content.chunks().is_empty() { content.bytes() } else { 0 }).sum()
+    }
+}
+
+/// Cuts bytes into chunks.
+fn in_chunks(chunks: &mut Vec<(ChunkName, Bytes)>, bytes: Vec<u8>, until: Timestamp) -> Content {
+    let mut rest = Bytes::from(bytes);
+    let mut names = Vec::new();
+    while !rest.is_empty() {
+        let chunk = rest.split_to(rest.len().min(CHUNK_BYTES_MAX));
+        let name = chunk_name(&chunk);
+        names.push(name);
+        chunks.push((name, chunk));
+    }
+    Content::Chunks { names, until }
 }
 
 /// Names a chunk by its content.
@@ -227,3 +275,6 @@ fn letter_number(trace: TraceId) -> u32 {
     let [a, b, c, d, ..] = hash;
     u32::from_be_bytes([a, b, c, d]) | 0x8000_0000
 }
+
+#[cfg(test)]
+mod tests;

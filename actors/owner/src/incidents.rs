@@ -34,6 +34,9 @@ pub struct IncidentShard {
     incidents: Incidents,
     tellings: Vec<Telling>,
     outgoing: Vec<(ShardId, Sent)>,
+    /// The latest time that was heard of. That of the traces, which an answer comes with, stands
+    /// still where no events come.
+    now: Timestamp,
 }
 
 impl IncidentShard {
@@ -45,9 +48,11 @@ impl IncidentShard {
         open: Vec<IncidentState>,
         resolved: Vec<ResolvedState>,
     ) -> Self {
+        let times = open.iter().flat_map(|it| [it.opened_at, it.told_at, it.news_at]);
+        let now = times.chain(resolved.iter().map(|it| it.at)).max().unwrap_or(Timestamp::MIN);
         let mut incidents = Incidents::sharded(rules);
         incidents.restore(open, resolved);
-        Self { shard, incidents, tellings: Vec::new(), outgoing: Vec::new() }
+        Self { shard, incidents, tellings: Vec::new(), outgoing: Vec::new(), now }
     }
 
     /// Returns the incidents, for whoever asks.
@@ -58,6 +63,7 @@ impl IncidentShard {
 
     /// Takes in what a shard has to say.
     pub fn hear(&mut self, findings: Findings, now: Timestamp) {
+        let now = self.reach(now);
         for sent in findings.sent {
             match sent {
                 Sent::Found { finding, events } => {
@@ -79,6 +85,7 @@ impl IncidentShard {
 
     /// Takes in the answer to a question.
     pub fn answer(&mut self, story: StoryId, elsewhere: Vec<Elsewhere>, now: Timestamp) {
+        let now = self.reach(now);
         let shards: BTreeMap<_, _> =
             elsewhere.iter().map(|known| (known.incident.id, known.shard)).collect();
         let related: Vec<_> = elsewhere.into_iter().map(|known| known.incident).collect();
@@ -94,6 +101,12 @@ impl IncidentShard {
         }
     }
 
+    /// Lets the present come as far as `now`, and returns it. It never goes back.
+    fn reach(&mut self, now: Timestamp) -> Timestamp {
+        self.now = self.now.max(now);
+        self.now
+    }
+
     fn give(&mut self, shard: ShardId, handed: Option<Handed>) {
         self.outgoing.extend(handed.map(|Handed { incident, into }| {
             (shard, Sent::Handed { incident: Box::new(incident), into })
@@ -102,6 +115,7 @@ impl IncidentShard {
 
     /// Lets time pass.
     pub fn advance(&mut self, now: Timestamp) {
+        let now = self.reach(now);
         self.tellings.extend(self.incidents.advance(now));
     }
 
@@ -123,5 +137,47 @@ impl IncidentShard {
             tellings: std::mem::take(&mut self.tellings),
             outgoing: std::mem::take(&mut self.outgoing),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tapio_engine::{Limits, Patterns};
+
+    use super::*;
+    use crate::fixture::{at, finding, incident};
+
+    fn found(number: u8) -> Findings {
+        let finding = Box::new(finding(number, "it broke"));
+        let sent = vec![Sent::Found { finding, events: Vec::new() }];
+        Findings { from: ShardId::new(1), commit: 1, now: at(1), sent }
+    }
+
+    fn shard(open: Vec<IncidentState>) -> IncidentShard {
+        let rules = Arc::new(Rules::new(&Patterns::from([]), Limits::default()));
+        IncidentShard::restore(ShardId::new(0), rules, open, Vec::new())
+    }
+
+    #[test]
+    fn an_answer_on_a_shard_without_events_tells_at_the_time_of_the_findings() {
+        let mut shard = shard(Vec::new());
+        shard.hear(found(1), at(1_000));
+        let [question] = &shard.take_questions()[..] else { panic!("one question") };
+        shard.answer(question.story, Vec::new(), Timestamp::MIN);
+        let told = shard.cut().tellings;
+        let times: Vec<_> = told.iter().map(|it| (it.story.opened_at, it.story.told_at)).collect();
+        assert_eq!(times, [(at(1_000), at(1_000))]);
+    }
+
+    #[test]
+    fn time_goes_on_from_where_it_was_written_down() {
+        let mut shard = shard(vec![IncidentState {
+            is_told: false,
+            news_at: at(500),
+            ..incident(1, vec![finding(1, "it broke")])
+        }]);
+        let [question] = &shard.take_questions()[..] else { panic!("one question") };
+        shard.answer(question.story, Vec::new(), at(3));
+        assert_eq!(shard.cut().tellings[0].story.told_at, at(500));
     }
 }

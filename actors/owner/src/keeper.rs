@@ -1,5 +1,6 @@
 //! Keeping a node's share of the shards: hears who lives, places, claims, lets go.
 
+mod listener;
 mod view;
 
 use std::{
@@ -7,13 +8,16 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use bytes::Bytes;
 use futures::{StreamExt as _, future::OptionFuture, stream::FuturesUnordered};
-use tapio_bus::{Beat, BeatReader, FabricError, Revision, SharedFabric};
+use tapio_bus::{Beat, FabricError, Revision, SharedFabric};
 use tapio_engine::Rules;
 use tapio_model::{ShardId, Text};
 use tapio_shard::{
@@ -24,15 +28,21 @@ use tapio_telemetry::Telemetry;
 use tapio_wire::{decode_sign_of_life, encode_sign_of_life};
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval, timeout},
 };
 use tracing::{info, warn};
 
+use self::listener::Listener;
 pub use self::view::{MeshView, ShardOwner};
-use crate::{AskRelated, Ended, Order, OwnerFigures, OwnerLimits, OwnerParts, OwnerStatus};
+use crate::{
+    AskRelated, Ended, Order, OwnerFigures, OwnerLimits, OwnerParts, OwnerStatus, Phase, trim::trim,
+};
 
 /// How long a shard that was handed off is left to others.
 const HANDOFF_REST: Duration = Duration::from_secs(2);
+
+/// How often the log is trimmed: at the highest rate it grows by a few per cent in between.
+const TRIM_EVERY: Duration = Duration::from_secs(5);
 
 /// An owner that was started.
 #[derive(Debug)]
@@ -133,7 +143,13 @@ struct Keeper {
     unreleased: BTreeSet<ShardId>,
     /// Whether the last sign of life was not heard: then all others count anew once it is.
     is_cut_off: bool,
+    /// When a sign of life was last heard.
+    beaten_at: Instant,
+    /// Whether it knows who else is there. Without that nobody is dead for it.
+    knows: Arc<AtomicBool>,
     is_beating: bool,
+    /// See [`OwnerParts::care`].
+    care: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Keeps the node's share of the shards until it is told to leave, then hands everything over.
@@ -152,7 +168,10 @@ pub async fn keep(parts: KeeperParts) {
         rests: BTreeMap::new(),
         unreleased: BTreeSet::new(),
         is_cut_off: false,
+        beaten_at: Instant::now(),
+        knows: Arc::default(),
         is_beating: false,
+        care: Arc::default(),
     };
     keeper.run().await;
     keeper.leave().await;
@@ -165,6 +184,9 @@ impl Keeper {
         let mut decide = interval(self.parts.limits.decide_every);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         decide.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut trim_tick = interval(TRIM_EVERY);
+        trim_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut trimming: OptionFuture<Pin<Box<dyn Future<Output = ()> + Send>>> = None.into();
         let mut beating: OptionFuture<Beating> = None.into();
         let mut beats = Listener::new(Arc::clone(&self.parts.fabric));
         loop {
@@ -186,6 +208,15 @@ impl Keeper {
                         beating = Some(self.beat()).into();
                     }
                 }
+                Some(()) = &mut trimming => trimming = None.into(),
+                _ = trim_tick.tick() => {
+                    if self.is_trimmer() {
+                        let fabric = Arc::clone(&self.parts.fabric);
+                        let begun: Pin<Box<dyn Future<Output = ()> + Send>> =
+                            Box::pin(trim(fabric, self.parts.shards));
+                        trimming = Some(begun).into();
+                    }
+                }
                 Some((shard, ended)) = self.ends.next() => self.ended(shard, ended),
                 heard = beats.next() => {
                     if self.hear(&heard) {
@@ -196,6 +227,12 @@ impl Keeper {
                 _ = decide.tick() => self.decide(),
             }
         }
+    }
+
+    /// One node of the mesh trims: the owner of the first shard.
+    fn is_trimmer(&self) -> bool {
+        let held = self.held.get(&ShardId::new(0));
+        held.is_some_and(|held| held.status.borrow().phase == Phase::Owning)
     }
 
     fn members(&self) -> std::sync::MutexGuard<'_, Members> {
@@ -221,13 +258,17 @@ impl Keeper {
 
     fn beaten(&mut self, beaten: &Result<Revision, FabricError>) {
         match beaten {
-            Ok(_) if self.is_cut_off => {
+            Ok(_) => {
+                // Who was not heard for a TTL may not have heard the others either: the writes of all
+                // go to one place.
+                if self.is_unheard() {
+                    let at = self.began.elapsed();
+                    self.members().reconnected(at);
+                    info!("heard again: watching the others anew");
+                }
                 self.is_cut_off = false;
-                let at = self.began.elapsed();
-                self.members().reconnected(at);
-                info!("heard again: watching the others anew");
+                self.beaten_at = Instant::now();
             }
-            Ok(_) => {}
             Err(why) => {
                 if !self.is_cut_off {
                     warn!(%why, "a sign of life was not heard");
@@ -235,6 +276,11 @@ impl Keeper {
                 self.is_cut_off = true;
             }
         }
+    }
+
+    /// Says whether the others may hold this node for dead.
+    fn is_unheard(&self) -> bool {
+        self.is_cut_off || self.beaten_at.elapsed() >= self.parts.limits.members.ttl
     }
 
     /// Hears a sign of life. Says whether it may change who owns what.
@@ -264,7 +310,13 @@ impl Keeper {
             members.attend(at);
             (members.is_settled(at), self.look(&members, at))
         };
-        let wanted = if is_settled && self.state == NodeState::Ready {
+        // Who is not heard, or does not even hear itself, knows nothing of the others: it takes
+        // nothing, and keeps what it holds. The roots say who is right.
+        let me = &self.parts.me.name;
+        let hears_itself = view.candidates.iter().any(|candidate| candidate.node.name == *me);
+        let knows = is_settled && hears_itself && !self.is_unheard();
+        self.knows.store(knows, Ordering::Relaxed);
+        let wanted = if knows && self.state == NodeState::Ready {
             let current = view.owners.iter().map(|(shard, owner)| (*shard, owner.node.clone()));
             let current = current.collect();
             let placement = &self.parts.limits.placement;
@@ -304,7 +356,13 @@ impl Keeper {
     fn look(&self, members: &Members, at: Duration) -> MeshView {
         let statuses = self.held.iter().map(|(shard, held)| (*shard, *held.status.borrow()));
         let live: Vec<_> = members.live(at).cloned().collect();
-        MeshView::new(self.state, self.is_cut_off, &live, statuses.collect(), members.candidates(at))
+        MeshView::new(
+            self.state,
+            self.is_cut_off,
+            &live,
+            statuses.collect(),
+            members.candidates(at),
+        )
     }
 
     fn start(&mut self, shard: ShardId, first: Order) {
@@ -314,7 +372,11 @@ impl Keeper {
         let (order, ordered) = watch::channel(first);
         let (status, seen) = watch::channel(OwnerStatus::default());
         let (members, began) = (Arc::clone(&self.members), self.began);
+        let knows = Arc::clone(&self.knows);
         let is_dead = move |node: &NodeId| {
+            if !knows.load(Ordering::Relaxed) {
+                return false;
+            }
             let members = members.lock().unwrap_or_else(PoisonError::into_inner);
             members.life_of(node, began.elapsed()) == Life::Dead
         };
@@ -326,6 +388,7 @@ impl Keeper {
             rules: Arc::clone(&self.parts.rules),
             limits: self.parts.owner_limits.clone(),
             is_dead: Arc::new(is_dead),
+            care: Arc::clone(&self.care),
             ask: Arc::clone(&self.parts.ask),
             order: ordered,
             status,
@@ -372,43 +435,5 @@ impl Keeper {
         let off = self.parts.fabric.beat(&self.parts.me.name, Bytes::new());
         drop(timeout(patience, off).await);
         self.parts.view.send_modify(|view| view.held.clear());
-    }
-}
-
-/// Listens to signs of life, however often it has to begin anew.
-struct Listener {
-    fabric: SharedFabric,
-    reader: Option<Box<dyn BeatReader>>,
-}
-
-/// Wait before listening is tried again.
-const RETRY: Duration = Duration::from_millis(250);
-
-impl Listener {
-    fn new(fabric: SharedFabric) -> Self {
-        Self { fabric, reader: None }
-    }
-
-    async fn next(&mut self) -> Beat {
-        loop {
-            let Some(reader) = &mut self.reader else {
-                match self.fabric.hear_beats().await {
-                    Ok(reader) => self.reader = Some(reader),
-                    Err(why) => {
-                        warn!(%why, "cannot hear the other nodes");
-                        sleep(RETRY).await;
-                    }
-                }
-                continue;
-            };
-            match reader.next().await {
-                Ok(beat) => return beat,
-                Err(why) => {
-                    warn!(%why, "stopped hearing the other nodes");
-                    self.reader = None;
-                    sleep(RETRY).await;
-                }
-            }
-        }
     }
 }

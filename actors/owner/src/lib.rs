@@ -8,6 +8,8 @@ mod ask;
 mod brain;
 mod commit;
 mod draft;
+#[cfg(test)]
+mod fixture;
 mod incidents;
 mod intake_watch;
 mod keeper;
@@ -16,15 +18,14 @@ mod load;
 mod local;
 mod owner;
 mod trails;
+mod trim;
 
 pub use ask::{AskNobody, AskRelated};
 pub use brain::{Brain, BrainCut, BrainGone};
 pub use commit::Dropped;
 pub use incidents::{Elsewhere, IncidentCut, IncidentShard};
 pub use intake_watch::{IntakeWatch, TakenIn};
-pub use keeper::{
-    Hands, KeeperLimits, KeeperParts, MeshView, Running, ShardOwner, keep,
-};
+pub use keeper::{Hands, KeeperLimits, KeeperParts, MeshView, Running, ShardOwner, keep};
 pub use limits::{Count, OwnerFigures, OwnerLimits, Sabotage};
 pub use local::LocalBrain;
 pub use owner::{Ended, Order, OwnerParts, OwnerStatus, Phase, own};

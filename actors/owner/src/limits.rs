@@ -1,9 +1,14 @@
 //! Every bound of an owner, by name, and what an owner counts.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
+
+use tapio_telemetry::Histogram;
 
 use crate::IntakeWatch;
 
@@ -32,6 +37,11 @@ pub struct OwnerLimits {
     pub retry: Duration,
     /// How long an owner believes in its last write before it looks whether it still is the owner.
     pub belief: Duration,
+    /// How long a root older than the last known one is held for the word of a leader that is none
+    /// any more. After that the store has lost writes, and the shard is claimed anew.
+    pub stale_max: Duration,
+    /// How long a parcel may be refused before it is given up.
+    pub refused_max: Duration,
     /// How long a chunk stays after no root names it: somebody may be reading by an older root.
     pub chunk_grace: Duration,
     /// What the owner leaves out on purpose: only the controls of the chaos suite do.
@@ -51,6 +61,8 @@ impl Default for OwnerLimits {
             replay_wait: Duration::from_secs(10),
             retry: Duration::from_millis(100),
             belief: Duration::from_millis(750),
+            stale_max: Duration::from_secs(10),
+            refused_max: Duration::from_secs(30),
             chunk_grace: Duration::from_secs(60),
             sabotage: None,
         }
@@ -127,6 +139,8 @@ pub struct OwnerFigures {
     pub claims: Count,
     /// Of those, claimed from an owner that had not let go.
     pub takeovers: Count,
+    /// Shards let go as ordered, for another node.
+    pub handoffs: Count,
     /// Roots written.
     pub commits: Count,
     /// Writes that another owner's was ahead of: the shard was dropped.
@@ -135,12 +149,22 @@ pub struct OwnerFigures {
     pub unsure_commits: Count,
     /// Nanoseconds from cut to written root, all commits together.
     pub commit_nanos: Count,
+    /// Where each of these times goes, if somebody has set it.
+    pub commit_duration: OnceLock<Histogram>,
     /// Parcels that arrived.
     pub delivered: Count,
+    /// Of those, tellings of stories.
+    pub tellings: Count,
+    /// Of those, messages of findings.
+    pub findings_sent: Count,
+    /// Of those, dead letters.
+    pub letters_sent: Count,
     /// Parcels that lay there already.
     pub were_there: Count,
     /// Parcels in whose place other bytes lie: an alarm.
     pub differing: Count,
+    /// Parcels that were given up because the middle refused them for too long.
+    pub refused_parcels: Count,
     /// Messages of findings that were taken in.
     pub findings_heard: Count,
     /// Messages of findings that had been taken in before.

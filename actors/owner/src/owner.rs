@@ -1,27 +1,31 @@
 //! Owning one shard: claim, load, read again, take in, commit, let go.
 
+mod caution;
+mod claim;
 mod intake;
 
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
 
 use futures::{StreamExt as _, future::OptionFuture, stream::FuturesUnordered};
-use tapio_bus::{FabricError, LogEntry, LogReader, Revision, SharedFabric};
+use tapio_bus::{FabricError, LogEntry, LogReader, SharedFabric};
 use tapio_engine::{Question, Rules};
 use tapio_model::{Ledger, Mark, ShardId, StoryId, Timestamp};
-use tapio_shard::{Claimable, NodeId, PieceKey, Root, ShardCount};
+use tapio_shard::{NodeId, PieceKey, Root, ShardCount};
 use tapio_telemetry::Telemetry;
-use tapio_wire::decode_root;
 use tokio::{
-    sync::watch,
-    time::{Instant, MissedTickBehavior, interval, sleep},
+    sync::{Mutex, watch},
+    time::{Instant, MissedTickBehavior, interval},
 };
-use tracing::{debug, info, warn};
+use tracing::{Instrument as _, debug, error_span, warn};
 
+use self::caution::Caution;
+use self::claim::claim;
 use crate::{
-    AskRelated, Brain, BrainGone, Dropped, Elsewhere, IncidentShard, OwnerFigures, OwnerLimits, Sabotage,
+    AskRelated, Brain, BrainGone, Dropped, Elsewhere, IncidentShard, OwnerFigures, OwnerLimits,
+    Sabotage,
     commit::Committer,
-    draft::{Intake, Setting},
-    load,
+    draft::Intake,
+    load::{self, Log, Source},
     trails::Trails,
 };
 
@@ -80,6 +84,8 @@ pub enum Ended {
     BrainGone,
 }
 
+type IsDead = Arc<dyn Fn(&NodeId) -> bool + Send + Sync>;
+
 /// Everything an owner needs but its brain.
 pub struct OwnerParts {
     /// The durable middle.
@@ -95,7 +101,10 @@ pub struct OwnerParts {
     /// Bounds and times.
     pub limits: OwnerLimits,
     /// Says whether a node is known to be dead.
-    pub is_dead: Arc<dyn Fn(&NodeId) -> bool + Send + Sync>,
+    pub is_dead: IsDead,
+    /// Held while an entry is tried that may end the process: one at a time in it, so that it is
+    /// known whose it was.
+    pub care: Arc<Mutex<()>>,
     /// Asks other shards.
     pub ask: Arc<dyn AskRelated>,
     /// What to do.
@@ -121,77 +130,22 @@ impl std::fmt::Debug for OwnerParts {
 /// is lost and nothing told twice.
 pub async fn own<B: Brain>(mut parts: OwnerParts, brain: B) -> Ended {
     let mut order = parts.order.clone();
-    let ended = match claim(&mut parts).await {
-        Ok(Some(committer)) => match Owner::load(&parts, committer, brain).await {
-            Ok(owner) => owner.run(&mut order).await,
-            Err(ended) => ended,
-        },
-        Ok(None) => Ended::Released,
-        Err(dropped) => Ended::Dropped(dropped),
+    // Of the highest level, so that every line says which shard it is about, whatever is logged.
+    let lines = error_span!("owner", shard = %parts.shard);
+    let owning = async {
+        match claim(&mut parts).await {
+            Ok(Some(committer)) => match Owner::load(&parts, committer, brain).await {
+                Ok(owner) => owner.run(&mut order).await,
+                Err(ended) => ended,
+            },
+            Ok(None) => Ended::Released,
+            Err(dropped) => Ended::Dropped(dropped),
+        }
     };
+    let ended = owning.instrument(lines).await;
     parts.status.send_modify(|status| status.phase = Phase::Over);
     ended
 }
-
-/// Waits until the shard is free and claims it; `None` if it is no longer wanted.
-async fn claim(parts: &mut OwnerParts) -> Result<Option<Committer>, Dropped> {
-    loop {
-        let is_wanted = *parts.order.borrow() == Order::Own;
-        let (root, revision) = match parts.fabric.read_root(parts.shard).await {
-            Ok(Some(read)) => match decode_root(&read.bytes) {
-                Ok(root) => (root, Some(read.revision)),
-                Err(why) => return Err(Dropped::Refused(format!("the root is unreadable: {why}"))),
-            },
-            Ok(None) => (Root { low: FIRST, ..Root::default() }, None),
-            Err(FabricError::Refused(why)) => return Err(Dropped::Refused(why)),
-            Err(FabricError::Unreachable(_) | FabricError::Full(_)) => {
-                sleep(parts.limits.retry).await;
-                continue;
-            }
-        };
-        let claimable = root.claimable(&parts.me, |node| (parts.is_dead)(node));
-        if !is_wanted {
-            // An owner of this boot that ended otherwise than it should may have left it held.
-            if claimable == Claimable::Mine {
-                let released = Root { released: true, commit: root.commit + 1, ..root.clone() };
-                committer(parts, root, revision).swap(released).await?;
-            }
-            return Ok(None);
-        }
-        match claimable {
-            Claimable::Free | Claimable::Mine => {}
-            Claimable::Held(_) if parts.limits.breaks(Sabotage::NoFence) => {}
-            Claimable::Held(_) => {
-                sleep(parts.limits.retry / 2).await;
-                continue;
-            }
-        }
-        let is_takeover = root.owner.is_some() && !root.released;
-        let claimed = root.claimed_by(&parts.me);
-        let mut committer = committer(parts, root, revision);
-        match committer.swap(claimed).await {
-            Ok(()) => {
-                parts.figures.claims.add(1);
-                parts.figures.takeovers.add(u64::from(is_takeover));
-                let epoch = committer.root.epoch;
-                info!(shard = %parts.shard, epoch, is_takeover, "claimed");
-                return Ok(Some(committer));
-            }
-            Err(Dropped::Lost) => sleep(parts.limits.retry / 2).await,
-            Err(refused @ Dropped::Refused(_)) => return Err(refused),
-        }
-    }
-}
-
-fn committer(parts: &OwnerParts, root: Root, revision: Option<Revision>) -> Committer {
-    let is_audited = parts.rules.is_audited();
-    let setting = Setting { shard: parts.shard, shards: parts.shards, is_audited };
-    let tools = (parts.limits.clone(), Arc::clone(&parts.figures), parts.telemetry.clone());
-    Committer::new(Arc::clone(&parts.fabric), setting, tools, (root, revision))
-}
-
-/// The log begins with entry 1.
-const FIRST: Mark = Mark { sequence: 1, now: Timestamp::MIN };
 
 type Answer = (StoryId, Vec<Elsewhere>);
 type Committed = (Committer, Result<(), Dropped>);
@@ -216,8 +170,12 @@ struct Owner<'a, B> {
     uncommitted: u64,
     /// Whether anything changed since the last cut.
     is_changed: bool,
+    /// Whether the next entry may be what ends processes: then it waits for the root.
+    caution: Option<Caution>,
     committed_at: Instant,
     heard_at: Instant,
+    /// Entries that waited behind the last one that was read.
+    waiting: u64,
     next: Option<LogEntry>,
 }
 
@@ -233,27 +191,38 @@ impl<'a, B: Brain> Owner<'a, B> {
         parts.status.send_modify(|status| {
             (status.phase, status.epoch) = (Phase::Loading, root.epoch);
         });
-        let state = load::fetch(&root, &*parts.fabric, limits).await;
-        figures.missing_parts.add(state.missing);
+        let fabric = &*parts.fabric;
+        let source = Source { fabric, shard: parts.shard, limits, figures };
+        let state = load::fetch(&root, fabric, limits).await.map_err(Ended::Dropped)?;
+        figures.missing_parts.add(state.missing.len() as u64);
+        for lost in &state.missing {
+            committer.root.pieces.remove(lost);
+        }
         let from = root.low.sequence.min(root.processed + 1);
-        let mut events = open(parts, Log::Events, from).await?;
-        let findings = open(parts, Log::Findings, root.findings_read + 1).await?;
+        let open = async |log, from| source.open(log, from).await.map_err(Ended::Dropped);
+        let mut events = open(Log::Events, from).await?;
+        let findings = open(Log::Findings, root.findings_read + 1).await?;
         let mut intake = Intake {
             findings_read: root.findings_read,
             processed: root.processed,
             ..Intake::default()
         };
-        let gaps = u64::from(events.first_kept() > root.processed + 1 && root.processed > 0)
-            + u64::from(findings.first_kept() > root.findings_read + 1 && root.findings_read > 0);
+        // What was gone before anybody owned the shard was nobody's to read.
+        let is_gap = |first_kept: u64, read: u64| first_kept > read + 1 && root.epoch > 1;
+        let gaps = u64::from(is_gap(events.first_kept(), root.processed))
+            + u64::from(is_gap(findings.first_kept(), root.findings_read));
         if gaps > 0 {
             warn!(shard = %parts.shard, gaps, "the log has aged out before it was read");
             figures.unread_gaps.add(gaps);
             intake.unread_gaps = gaps;
         }
+        // Once is enough: what has aged out is behind now.
+        intake.processed = intake.processed.max(events.first_kept().saturating_sub(1));
+        intake.findings_read = intake.findings_read.max(findings.first_kept().saturating_sub(1));
+        let processed = intake.processed;
         let rules = Arc::clone(&parts.rules);
-        let reader = &mut *events;
-        let replayed = load::replay(&root, state.shard, rules, reader, (limits, figures)).await;
-        let replayed = replayed.map_err(|why| refused(&why))?;
+        let replayed = load::replay(&root, state.shard, rules, &mut events, source).await;
+        let replayed = replayed.map_err(Ended::Dropped)?;
         let incidents = IncidentShard::restore(
             parts.shard,
             Arc::clone(&parts.rules),
@@ -263,6 +232,7 @@ impl<'a, B: Brain> Owner<'a, B> {
         brain.adopt(replayed.shard, incidents).await.map_err(|BrainGone| Ended::BrainGone)?;
         committer.deliver().await.map_err(Ended::Dropped)?;
         let instant = Instant::now();
+        let caution = Caution::of(&root);
         Ok(Self {
             parts,
             brain,
@@ -277,11 +247,13 @@ impl<'a, B: Brain> Owner<'a, B> {
             trails: Trails::default(),
             answers: FuturesUnordered::new(),
             now: root.now,
-            processed: root.processed,
+            processed,
             uncommitted: 0,
-            is_changed: false,
+            is_changed: gaps > 0,
+            caution,
             committed_at: instant,
             heard_at: instant,
+            waiting: replayed.waiting,
             next: replayed.next,
         })
     }
@@ -302,15 +274,17 @@ impl<'a, B: Brain> Owner<'a, B> {
     }
 
     async fn work(&mut self, order: &mut watch::Receiver<Order>) -> Result<(), Ended> {
-        if let Some(entry) = self.next.take() {
-            self.take_in(entry).await?;
-        }
         let mut look = interval(self.parts.limits.look_every);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut commit: OptionFuture<Pin<Box<dyn Future<Output = Committed>>>> = None.into();
         let is_released = |order: &Order| *order == Order::Release;
         loop {
-            let has_room = self.uncommitted < self.parts.limits.uncommitted_events_max;
+            self.caution.take_if(|caution| caution.is_over());
+            let lets_in = |is_event| match &self.caution {
+                Some(caution) => self.committer.is_some() && caution.lets_in(is_event),
+                None => true,
+            };
+            let (is_heard, is_read) = (lets_in(false), lets_in(true) && self.has_room());
             tokio::select! {
                 biased;
                 released = order.wait_for(is_released) => {
@@ -338,10 +312,10 @@ impl<'a, B: Brain> Owner<'a, B> {
                         commit = Some(writing).into();
                     }
                 }
-                entry = self.findings.next() => {
+                entry = self.findings.next(), if is_heard => {
                     self.hear(entry.map_err(|why| refused(&why))?).await?;
                 }
-                entry = self.events.next(), if has_room => {
+                entry = next(&mut self.next, &mut self.events), if is_read => {
                     self.take_in(entry.map_err(|why| refused(&why))?).await?;
                     if self.uncommitted >= self.parts.limits.commit_events
                         && let Some(writing) = self.begin_commit().await?
@@ -356,7 +330,7 @@ impl<'a, B: Brain> Owner<'a, B> {
     /// Lets time pass where no entry brings it along, and asks what is to be asked.
     async fn pass(&mut self) -> Result<(), Ended> {
         let Some(time) = self.parts.fabric.log_time() else { return Ok(()) };
-        if self.heard_at.elapsed() >= self.parts.limits.idle && time > self.now {
+        if self.is_idle() && time > self.now {
             let was_due = self.brain.advance(time).await?;
             if was_due {
                 self.now = time;
@@ -372,6 +346,18 @@ impl<'a, B: Brain> Owner<'a, B> {
             self.answers.push(Box::pin(ask(self.parts, question)));
         }
         Ok(())
+    }
+
+    /// Says whether the log has nothing more to say for now. What waits in it, or is held back here,
+    /// must find its own time.
+    fn is_idle(&self) -> bool {
+        let (limits, silence) = (&self.parts.limits, self.heard_at.elapsed());
+        let is_silent = silence >= if self.waiting > 0 { limits.replay_wait } else { limits.idle };
+        is_silent && self.has_room()
+    }
+
+    const fn has_room(&self) -> bool {
+        self.uncommitted < self.parts.limits.uncommitted_events_max
     }
 
     /// Begins a commit if there is news that a person waits for, or something changed and it is time.
@@ -393,6 +379,8 @@ impl<'a, B: Brain> Owner<'a, B> {
         let draft = committer.draft(cut, self.intake.take(), (Order::Own, &self.trails));
         (self.uncommitted, self.is_changed) = (0, false);
         self.committed_at = Instant::now();
+        let outbox = draft.root.outbox.len() as u64;
+        self.parts.status.send_modify(|status| status.outbox = outbox);
         Ok(Some(Box::pin(async move {
             let committed = committer.commit(draft).await;
             (committer, committed)
@@ -411,6 +399,7 @@ impl<'a, B: Brain> Owner<'a, B> {
     /// Writes a last root that lets the shard go, and delivers what it decided.
     async fn release(&mut self) -> Result<(), Ended> {
         self.commit_now(Order::Release).await?;
+        self.parts.figures.handoffs.add(1);
         debug!(shard = %self.parts.shard, "let go");
         Ok(())
     }
@@ -449,6 +438,17 @@ impl From<BrainGone> for Ended {
     }
 }
 
+/// Returns the entry that was read already, or waits for one.
+async fn next(
+    read: &mut Option<LogEntry>,
+    log: &mut Box<dyn LogReader>,
+) -> Result<LogEntry, FabricError> {
+    match read.take() {
+        Some(entry) => Ok(entry),
+        None => log.next().await,
+    }
+}
+
 fn refused(why: &FabricError) -> Ended {
     Ended::Dropped(Dropped::Refused(why.to_string()))
 }
@@ -456,28 +456,4 @@ fn refused(why: &FabricError) -> Ended {
 async fn ask(parts: &OwnerParts, question: Question) -> Answer {
     let Question { story, entities, at } = question;
     (story, parts.ask.related(parts.shard, &entities, at).await)
-}
-
-/// Which log.
-#[derive(Debug, Clone, Copy)]
-enum Log {
-    Events,
-    Findings,
-}
-
-/// Opens a reader, for as long as it takes.
-async fn open(parts: &OwnerParts, log: Log, from: u64) -> Result<Box<dyn LogReader>, Ended> {
-    loop {
-        let opened = match log {
-            Log::Events => parts.fabric.read_events(parts.shard, from).await,
-            Log::Findings => parts.fabric.read_findings(parts.shard, from).await,
-        };
-        match opened {
-            Ok(reader) => return Ok(reader),
-            Err(why @ FabricError::Refused(_)) => return Err(refused(&why)),
-            Err(FabricError::Unreachable(_) | FabricError::Full(_)) => {
-                sleep(parts.limits.retry).await;
-            }
-        }
-    }
 }

@@ -26,7 +26,8 @@ impl fmt::Display for Report {
         writeln!(f, "  acknowledged   {acked} events, {incidents} incidents, {stories} stories")?;
         writeln!(f, "  lost           {lost}")?;
         writeln!(f, "  in two stories {in_two_stories}")?;
-        writeln!(f, "  told twice     {told_twice}")?;
+        let torn = self.continued;
+        writeln!(f, "  told twice     {told_twice} ({torn} torn apart by a fault and continued)")?;
         write_spread(f, "takeover      ", &self.takeovers)?;
         write_spread(f, "first commit  ", &self.resumed)?;
         write_spread(f, "drain         ", &self.drains)?;
@@ -57,7 +58,9 @@ impl fmt::Display for Report {
             writeln!(f, "  left out       {why}")?;
         }
         if self.violations_total > 0 {
-            writeln!(f, "  violations     {}", self.violations_total)?;
+            let by = self.violations_by.iter();
+            let by: Vec<_> = by.map(|(invariant, count)| format!("{count} {invariant}")).collect();
+            writeln!(f, "  violations     {}: {}", self.violations_total, by.join(", "))?;
         }
         for seen in &self.violations {
             writeln!(f, "    {} (seed {}): {}", seen.invariant, seen.seed, seen.what)?;

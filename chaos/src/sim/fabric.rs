@@ -1,85 +1,77 @@
-//! The middle as one simulated node sees it.
+//! The middle as one simulated node sees it, with everything that can go wrong between a call and
+//! its answer.
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tapio_bus::{
-    Address, Beat, BeatReader, ChunkName, Fabric, FabricError, LogEntry, LogReader, Parcel,
-    Receipt, Revision, SwapError, Versioned,
+    Address, BeatReader, ChunkName, Fabric, FabricError, LogReader, Parcel, Receipt, Revision,
+    SwapError, Versioned,
 };
 use tapio_model::{ShardId, Text, Timestamp};
-use tokio::time::{Instant, sleep, sleep_until};
+use tapio_shard::Root;
+use tapio_wire::decode_root;
+use tokio::time::sleep;
 
 use super::{
     gate::Gate,
-    world::{Log, World, Written},
+    reader::{Ear, Reader},
+    step::{Moment, Step},
+    world::{Log, Topic, Why, World, Written},
 };
 
 /// How long a call waits for an answer that never comes.
-const PATIENCE: Duration = Duration::from_millis(300);
+pub(super) const PATIENCE: Duration = Duration::from_millis(300);
 
-/// When a node is to die: at which of its calls, and whether before or after it is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Fuse {
-    pub(super) calls: u64,
-    pub(super) is_after: bool,
-}
+/// How long a call may be on its way when its caller has given up.
+const LATE_MAX: Duration = Duration::from_secs(4);
+
+/// How long a replica may lag behind.
+const LAG_MAX: Duration = Duration::from_secs(3);
 
 /// The middle as one node sees it.
 #[derive(Debug)]
 pub(super) struct NodeFabric {
     pub(super) world: Arc<World>,
     pub(super) gate: Arc<Gate>,
-    pub(super) fuse: std::sync::Mutex<Option<Fuse>>,
 }
 
 /// What became of a call.
 struct NoAnswer;
 
 impl NodeFabric {
-    pub(super) fn new(world: Arc<World>, gate: Arc<Gate>) -> Self {
-        Self { world, gate, fuse: std::sync::Mutex::new(None) }
-    }
-
-    pub(super) fn set_fuse(&self, fuse: Option<Fuse>) {
-        *self.fuse.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = fuse;
-    }
-
-    /// Counts a call down to the one at which the node dies. A dead node's call never returns.
-    async fn burn(&self, is_after: bool) {
-        let is_over = {
-            let mut fuse = self.fuse.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            match &mut *fuse {
-                Some(burning) if burning.is_after == is_after => {
-                    burning.calls = burning.calls.saturating_sub(1);
-                    burning.calls == 0
-                }
-                Some(_) | None => false,
-            }
-        };
-        if is_over {
-            self.gate.kill();
-        }
-        if self.gate.is_dead() {
-            std::future::pending::<()>().await;
-        }
-    }
-
     /// Does a call, with everything that can go wrong on the way there and back.
-    async fn call<T>(&self, work: impl FnOnce(&World) -> T) -> Result<T, NoAnswer> {
-        self.burn(false).await;
-        sleep(self.world.delay()).await;
-        let outage = self.world.middle().outage_until;
-        let is_out = outage.is_some_and(|until| until > Instant::now());
-        let weather = self.world.middle().weather;
-        if is_out || self.gate.is_cut_off() || self.world.chance(weather.lost_requests) {
+    async fn call<T: Send + 'static>(
+        &self,
+        step: Step,
+        work: impl FnOnce(&World) -> T + Send + 'static,
+    ) -> Result<T, NoAnswer> {
+        self.gate.pass(step, Moment::Before).await;
+        let weather = self.world.weather();
+        sleep(self.world.delay(weather.delay_max)).await;
+        let is_chunk = matches!(step, Step::Chunk | Step::Load | Step::Sweep);
+        if is_chunk && !weather.chunk_delay_max.is_zero() {
+            sleep(self.world.delay(weather.chunk_delay_max)).await;
+        }
+        let is_lost = self.world.chance(weather.lost_requests);
+        if self.world.is_out() || self.gate.is_cut_off() || is_lost {
+            sleep(PATIENCE).await;
+            return Err(NoAnswer);
+        }
+        if self.world.chance(weather.late_requests) {
+            let world = Arc::clone(&self.world);
+            // It is on its way whatever becomes of the node.
+            tokio::task::spawn_local(async move {
+                sleep(world.delay(LATE_MAX)).await;
+                drop(work(&world));
+            });
             sleep(PATIENCE).await;
             return Err(NoAnswer);
         }
         let done = work(&self.world);
-        self.burn(true).await;
-        sleep(self.world.delay()).await;
+        self.gate.pass(step, Moment::After).await;
+        sleep(self.world.delay(weather.delay_max)).await;
         if self.gate.is_cut_off() || self.world.chance(weather.lost_answers) {
             sleep(PATIENCE).await;
             return Err(NoAnswer);
@@ -100,6 +92,20 @@ impl From<NoAnswer> for SwapError {
     }
 }
 
+/// Names the step that the write of a root is.
+fn step_of(last: Option<&Root>, next: &Root) -> Step {
+    let Some(last) = last.filter(|last| last.epoch == next.epoch) else { return Step::Claim };
+    if next.released {
+        Step::Release
+    } else if next.trying.is_some() {
+        Step::Announce
+    } else if last.outbox.first().is_some_and(|posted| !next.outbox.contains(posted)) {
+        Step::Clear
+    } else {
+        Step::Commit
+    }
+}
+
 #[async_trait]
 impl Fabric for NodeFabric {
     fn patience(&self) -> Duration {
@@ -107,9 +113,8 @@ impl Fabric for NodeFabric {
     }
 
     async fn read_root(&self, shard: ShardId) -> Result<Option<Versioned>, FabricError> {
-        let stale = self.world.middle().weather.stale_reads;
-        let is_stale = self.world.chance(stale);
-        let read = self.call(|world| {
+        let is_stale = self.world.chance(self.world.weather().stale_reads);
+        let read = self.call(Step::Look, move |world| {
             let middle = world.middle();
             let writes = middle.roots.get(&shard)?;
             let back = usize::from(is_stale && writes.len() > 1);
@@ -125,15 +130,18 @@ impl Fabric for NodeFabric {
         bytes: Bytes,
         expect: Option<Revision>,
     ) -> Result<Revision, SwapError> {
-        self.call(|world| {
+        let refused = |why: tapio_wire::DecodeError| SwapError::Refused(why.to_string());
+        let root = Arc::new(decode_root(&bytes).map_err(refused)?);
+        let last = self.world.middle().root(shard).map(|last| Arc::clone(&last.root));
+        let step = step_of(last.as_deref(), &root);
+        self.call(step, move |world| {
             let at = world.age();
             let mut middle = world.middle();
-            let last = middle.roots.get(&shard).and_then(|writes| writes.last());
-            if last.map(|written| written.revision) != expect {
+            if middle.root(shard).map(|written| written.revision) != expect {
                 return Err(SwapError::Lost);
             }
             let revision = middle.revise();
-            let written = Written { revision, bytes, at };
+            let written = Written { revision, bytes, root, at };
             middle.roots.entry(shard).or_default().push(written);
             Ok(revision)
         })
@@ -141,16 +149,29 @@ impl Fabric for NodeFabric {
     }
 
     async fn put_chunk(&self, name: ChunkName, bytes: Bytes) -> Result<(), FabricError> {
-        let put = self.call(|world| drop(world.middle().chunks.insert(name, bytes)));
+        let put = self.call(Step::Chunk, move |world| {
+            let at = world.age();
+            world.middle().chunks.entry(name).or_insert((at, bytes));
+        });
         Ok(put.await?)
     }
 
     async fn get_chunk(&self, name: ChunkName) -> Result<Option<Bytes>, FabricError> {
-        Ok(self.call(|world| world.middle().chunks.get(&name).cloned()).await?)
+        let is_lagging = self.world.chance(self.world.weather().lagging_chunks);
+        let got = self.call(Step::Load, move |world| {
+            let age = world.age();
+            let (put_at, bytes) = world.middle().chunks.get(&name)?.clone();
+            let is_young = age.saturating_sub(put_at) < LAG_MAX;
+            (!is_lagging || !is_young).then_some(bytes)
+        });
+        Ok(got.await?)
     }
 
     async fn remove_chunk(&self, name: ChunkName) -> Result<(), FabricError> {
-        Ok(self.call(|world| drop(world.middle().chunks.remove(&name))).await?)
+        let removed = self.call(Step::Sweep, move |world| {
+            world.middle().chunks.remove(&name);
+        });
+        Ok(removed.await?)
     }
 
     async fn read_events(
@@ -158,7 +179,7 @@ impl Fabric for NodeFabric {
         shard: ShardId,
         from: u64,
     ) -> Result<Box<dyn LogReader>, FabricError> {
-        self.call(|_| ()).await?;
+        self.call(Step::Look, |_| ()).await?;
         Ok(Box::new(Reader::new(self, Log::Events, shard, from)))
     }
 
@@ -167,18 +188,37 @@ impl Fabric for NodeFabric {
         shard: ShardId,
         from: u64,
     ) -> Result<Box<dyn LogReader>, FabricError> {
-        self.call(|_| ()).await?;
+        self.call(Step::Look, |_| ()).await?;
         Ok(Box::new(Reader::new(self, Log::Findings, shard, from)))
     }
 
+    async fn trim_events(&self, needs: &[(ShardId, u64)]) -> Result<bool, FabricError> {
+        // Sequences of this world's log are those of all shards: the lowest need holds it all.
+        let before = needs.iter().map(|(_, from)| *from).min().unwrap_or_default();
+        let trimmed = self.call(Step::Trim, move |world| {
+            let mut middle = world.middle();
+            let is_short = middle.is_log_short;
+            if is_short {
+                middle.age_out(before, Why::Trimmed);
+            }
+            is_short
+        });
+        Ok(trimmed.await?)
+    }
+
     async fn deliver(&self, parcel: &Parcel) -> Result<Receipt, FabricError> {
-        let doubled = self.world.middle().weather.doubled;
-        let times = 1 + usize::from(self.world.chance(doubled));
-        let delivered = self.call(|world| {
-            let mut receipt = Receipt::Delivered;
-            for time in 0..times {
-                let this = lay(world, parcel);
-                receipt = if time == 0 { this } else { receipt };
+        let is_doubled = self.world.chance(self.world.weather().doubled);
+        let step = match parcel.address {
+            Address::Telling { .. } => Step::Tell,
+            Address::Findings { .. } => Step::HandOver,
+            Address::DeadLetter { .. } => Step::DeadLetter,
+            Address::Audit { .. } => Step::Audit,
+        };
+        let (address, body) = (parcel.address, parcel.body.clone());
+        let delivered = self.call(step, move |world| {
+            let receipt = world.deliver(address, &body);
+            if is_doubled {
+                world.deliver(address, &body);
             }
             receipt
         });
@@ -186,131 +226,23 @@ impl Fabric for NodeFabric {
     }
 
     async fn beat(&self, node: &Text, body: Bytes) -> Result<Revision, FabricError> {
-        let beaten = self.call(|world| {
+        let node = node.clone();
+        let beaten = self.call(Step::Beat, move |world| {
             let mut middle = world.middle();
             let revision = middle.revise();
-            middle.beats.push((node.clone(), revision, body));
-            drop(middle);
-            world.changed.notify_waiters();
+            middle.beats.push((node, revision, body));
+            middle.notice(Topic::Beats).notify_waiters();
             revision
         });
         Ok(beaten.await?)
     }
 
     async fn hear_beats(&self) -> Result<Box<dyn BeatReader>, FabricError> {
-        self.call(|_| ()).await?;
-        let heard = self.world.middle().beats.len().saturating_sub(32);
-        Ok(Box::new(Ear { world: Arc::clone(&self.world), gate: Arc::clone(&self.gate), heard }))
+        self.call(Step::Look, |_| ()).await?;
+        Ok(Box::new(Ear::new(self)))
     }
 
     fn log_time(&self) -> Option<Timestamp> {
         Some(self.world.now())
-    }
-}
-
-fn lay(world: &World, parcel: &Parcel) -> Receipt {
-    if let Address::Findings { to, .. } = parcel.address {
-        world.append(Log::Findings, to, parcel.body.clone());
-        return Receipt::Delivered;
-    }
-    let at = world.age();
-    let mut middle = world.middle();
-    match middle.places.get(&parcel.address) {
-        Some(there) if *there == parcel.body => Receipt::WasThere,
-        Some(_) => {
-            middle.alarms.push(parcel.address);
-            Receipt::Differs
-        }
-        None => {
-            middle.places.insert(parcel.address, parcel.body.clone());
-            middle.arrivals.push((at, parcel.address));
-            Receipt::Delivered
-        }
-    }
-}
-
-/// Reads one shard's log.
-#[derive(Debug)]
-struct Reader {
-    world: Arc<World>,
-    gate: Arc<Gate>,
-    log: Log,
-    shard: ShardId,
-    next: u64,
-    /// When the entry that was found arrives here.
-    arrival: Option<Instant>,
-}
-
-impl Reader {
-    fn new(fabric: &NodeFabric, log: Log, shard: ShardId, next: u64) -> Self {
-        let (world, gate) = (Arc::clone(&fabric.world), Arc::clone(&fabric.gate));
-        Self { world, gate, log, shard, next, arrival: None }
-    }
-}
-
-#[async_trait]
-impl LogReader for Reader {
-    fn first_kept(&self) -> u64 {
-        1
-    }
-
-    async fn next(&mut self) -> Result<LogEntry, FabricError> {
-        loop {
-            if let Some(arrival) = self.arrival {
-                sleep_until(arrival).await;
-            }
-            let changed = self.world.changed.notified();
-            let outage = self.world.middle().outage_until;
-            if self.gate.is_cut_off() || outage.is_some_and(|until| until > Instant::now()) {
-                sleep(PATIENCE / 10).await;
-                continue;
-            }
-            match self.world.entry(self.log, self.shard, self.next) {
-                None => changed.await,
-                Some(_) if self.arrival.is_none() => {
-                    self.arrival = Some(Instant::now() + self.world.delay());
-                }
-                Some((entry, waiting)) => {
-                    self.arrival = None;
-                    self.next = entry.sequence + 1;
-                    return Ok(LogEntry {
-                        sequence: entry.sequence,
-                        time: entry.time,
-                        waiting,
-                        body: entry.body,
-                        traceparent: None,
-                    });
-                }
-            }
-        }
-    }
-}
-
-/// Hears signs of life.
-#[derive(Debug)]
-struct Ear {
-    world: Arc<World>,
-    gate: Arc<Gate>,
-    heard: usize,
-}
-
-#[async_trait]
-impl BeatReader for Ear {
-    async fn next(&mut self) -> Result<Beat, FabricError> {
-        loop {
-            let changed = self.world.changed.notified();
-            if self.gate.is_cut_off() {
-                sleep(PATIENCE / 10).await;
-                continue;
-            }
-            let beat = self.world.middle().beats.get(self.heard).cloned();
-            match beat {
-                None => changed.await,
-                Some((node, revision, body)) => {
-                    self.heard += 1;
-                    return Ok(Beat { node, revision, body });
-                }
-            }
-        }
     }
 }

@@ -1,22 +1,20 @@
 //! Simulated nodes: the keeper and the owners of production on the simulated middle.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use async_trait::async_trait;
-use tapio_engine::{IncidentRef, Rules};
-use tapio_model::{Entity, IncidentState, ShardId, Text, Timestamp};
-use tapio_owner::{
-    AskRelated, Elsewhere, Hands, KeeperLimits, KeeperParts, LocalBrain, MeshView, OwnerFigures,
-    OwnerLimits, OwnerParts, Running, keep, own,
-};
-use tapio_shard::{Content, NodeId, PieceKey, ShardCount};
+use tapio_engine::Rules;
+use tapio_model::{ShardId, Text};
+use tapio_owner::{KeeperLimits, KeeperParts, MeshView, OwnerFigures, OwnerLimits, keep};
+use tapio_shard::{NodeId, ShardCount};
 use tapio_telemetry::Telemetry;
-use tapio_wire::{decode_incident_state, decode_root};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
+use tracing::debug;
 
 use super::{
-    fabric::{Fuse, NodeFabric},
-    gate::Gate,
+    ask::AskRoots,
+    fabric::NodeFabric,
+    gate::{Fuse, Gate},
+    hands::SimHands,
     world::World,
 };
 
@@ -43,8 +41,8 @@ pub(super) struct SimNode {
 #[derive(Debug)]
 struct Boot {
     gate: Arc<Gate>,
-    fabric: Arc<NodeFabric>,
     leave: watch::Sender<bool>,
+    handoffs: mpsc::Sender<ShardId>,
     view: watch::Receiver<MeshView>,
 }
 
@@ -56,18 +54,20 @@ impl SimNode {
 
     /// Starts the node, unless it runs.
     pub(super) fn start(&mut self) {
-        if self.boot.as_ref().is_some_and(|boot| !boot.gate.is_dead()) {
+        if !self.is_dead() {
             return;
         }
         self.boots += 1;
-        let gate = Arc::new(Gate::default());
-        let fabric = Arc::new(NodeFabric::new(Arc::clone(&self.setting.world), Arc::clone(&gate)));
+        debug!(name = %self.name, boot = self.boots, at = ?self.setting.world.age(), "starts");
+        let world = &self.setting.world;
+        let gate = Arc::new(Gate::new(Arc::clone(world)));
         let (leave, leaves) = watch::channel(false);
+        let (handoffs, handed) = mpsc::channel(1);
         let (view, seen) = watch::channel(MeshView::default());
         let figures = Arc::new(OwnerFigures::default());
         self.figures.push(Arc::clone(&figures));
         let parts = KeeperParts {
-            fabric: Arc::<NodeFabric>::clone(&fabric),
+            fabric: Arc::new(NodeFabric { world: Arc::clone(world), gate: Arc::clone(&gate) }),
             me: NodeId { name: self.name.clone(), boot: self.boots },
             capacity: 1,
             version: "simulated".into(),
@@ -75,11 +75,11 @@ impl SimNode {
             rules: Arc::clone(&self.setting.rules),
             owner_limits: self.setting.owner_limits.clone(),
             limits: KeeperLimits::default(),
-            ask: Arc::new(AskRoots { world: Arc::clone(&self.setting.world) }),
-            hands: Arc::new(SimHands { gate: Arc::clone(&gate), starts: Mutex::default() }),
+            ask: Arc::new(AskRoots { world: Arc::clone(world) }),
+            hands: Arc::new(SimHands { world: Arc::clone(world), gate: Arc::clone(&gate) }),
             leave: leaves,
             view,
-            handoffs: mpsc::channel(1).1,
+            handoffs: handed,
             figures,
             telemetry: Telemetry::off(),
         };
@@ -89,7 +89,11 @@ impl SimNode {
             // The process ends, and everything in it.
             of_keeper.kill();
         });
-        self.boot = Some(Boot { gate, fabric, leave, view: seen });
+        self.boot = Some(Boot { gate, leave, handoffs, view: seen });
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.boot.as_ref().is_none_or(|boot| boot.gate.is_dead())
     }
 
     /// Says how the mesh looks from here.
@@ -110,112 +114,47 @@ impl SimNode {
     }
 
     pub(super) fn kill(&self) {
-        if let Some(boot) = &self.boot {
-            boot.gate.kill();
-        }
+        self.with_gate(Gate::kill);
     }
 
-    pub(super) fn set_fuse(&self, fuse: Option<Fuse>) {
-        if let Some(boot) = &self.boot {
-            boot.fabric.set_fuse(fuse);
-        }
+    pub(super) fn set_fuse(&self, fuse: Fuse) {
+        self.with_gate(|gate| gate.set_fuse(fuse));
+    }
+
+    pub(super) fn take_fuses(&self) {
+        self.with_gate(Gate::take_fuses);
     }
 
     pub(super) fn pause(&self) {
-        if let Some(boot) = &self.boot {
-            boot.gate.pause();
-        }
+        self.with_gate(Gate::pause);
     }
 
     pub(super) fn resume(&self) {
-        if let Some(boot) = &self.boot {
-            boot.gate.resume();
-        }
+        self.with_gate(Gate::resume);
     }
 
     pub(super) fn cut_off(&self, is_cut_off: bool) {
+        self.with_gate(|gate| gate.cut_off(is_cut_off));
+    }
+
+    fn with_gate(&self, act: impl FnOnce(&Gate)) {
         if let Some(boot) = &self.boot {
-            boot.gate.cut_off(is_cut_off);
+            act(&boot.gate);
         }
     }
 
+    /// Tells the node to hand everything over and end.
     pub(super) fn leave(&self) {
         if let Some(boot) = &self.boot {
             boot.leave.send_replace(true);
         }
     }
-}
 
-/// Runs owners behind the node's gate.
-#[derive(Debug)]
-struct SimHands {
-    gate: Arc<Gate>,
-    starts: Mutex<u64>,
-}
-
-impl Hands for SimHands {
-    fn start(&self, parts: OwnerParts) -> Running {
-        *self.starts.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        let (mut tell, ended) = oneshot::channel();
-        self.gate.spawn(async move {
-            tokio::select! {
-                () = tell.closed() => {}
-                how = own(parts, LocalBrain::default()) => {
-                    // Nobody listens any more if the node is ending.
-                    tell.send(how).unwrap_or_default();
-                }
-            }
-        });
-        Running { ended }
-    }
-}
-
-/// Answers questions from the roots as they lie: true some moments ago.
-#[derive(Debug)]
-struct AskRoots {
-    world: Arc<World>,
-}
-
-#[async_trait]
-impl AskRelated for AskRoots {
-    async fn related(&self, from: ShardId, entities: &[Entity], _: Timestamp) -> Vec<Elsewhere> {
-        tokio::time::sleep(self.world.delay()).await;
-        let roots: Vec<_> = {
-            let middle = self.world.middle();
-            let others = middle.roots.iter().filter(|(shard, _)| **shard != from);
-            others
-                .filter_map(|(shard, writes)| Some((*shard, writes.last()?.bytes.clone())))
-                .collect()
-        };
-        let mut found = Vec::new();
-        for (shard, bytes) in roots {
-            let Ok(root) = decode_root(&bytes) else { continue };
-            for (key, content) in &root.pieces {
-                let PieceKey::Incident(id) = key else { continue };
-                let Some(state) = self.incident(content) else { continue };
-                let touches: Vec<_> =
-                    entities.iter().filter(|it| state.entities.contains(it)).cloned().collect();
-                if !touches.is_empty() {
-                    let incident = IncidentRef { id: *id, opened_at: state.opened_at, touches };
-                    found.push(Elsewhere { shard, incident });
-                }
-            }
+    /// Tells the node to let a shard go once.
+    pub(super) fn hand_off(&self, shard: ShardId) {
+        if let Some(boot) = &self.boot {
+            // One at a time is enough.
+            boot.handoffs.try_send(shard).unwrap_or_default();
         }
-        found
-    }
-}
-
-impl AskRoots {
-    fn incident(&self, content: &Content) -> Option<IncidentState> {
-        let bytes = match content {
-            Content::Inline(bytes) => bytes.clone(),
-            Content::Chunks { names, .. } => {
-                let middle = self.world.middle();
-                let chunks: Option<Vec<_>> =
-                    names.iter().map(|name| middle.chunks.get(name).cloned()).collect();
-                chunks?.concat()
-            }
-        };
-        decode_incident_state(&bytes).ok()
     }
 }

@@ -1,58 +1,32 @@
-//! The simulated middle: logs, roots, chunks and addresses in memory, with everything that can go
-//! wrong between a call and its answer.
+//! The simulated middle: logs, roots, chunks and addresses in memory.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use tapio_bus::Revision;
+use tapio_bus::{Receipt, Revision};
 use tapio_model::{Address, ChunkName, ShardId, Text, Timestamp};
+use tapio_shard::Root;
 use tokio::{sync::Notify, time::Instant};
 
-/// How often what goes wrong, in thousandths of calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Weather {
-    /// Calls that never arrive.
-    pub lost_requests: u32,
-    /// Calls that are done and whose answer never arrives.
-    pub lost_answers: u32,
-    /// Reads of roots that answer with an older value. A leader does not, and nothing may depend on
-    /// it: a claim by an old root fails its compare-and-set.
-    pub stale_reads: u32,
-    /// Deliveries that are done twice, as by a client library that tries again by itself.
-    pub doubled: u32,
-    /// The longest a call takes each way.
-    pub delay_max: Duration,
-}
-
-impl Weather {
-    /// Nothing goes wrong.
-    pub const FAIR: Self = Self {
-        lost_requests: 0,
-        lost_answers: 0,
-        stale_reads: 0,
-        doubled: 0,
-        delay_max: Duration::from_millis(3),
-    };
-    /// Everything goes wrong now and then.
-    pub const FOUL: Self = Self {
-        lost_requests: 20,
-        lost_answers: 20,
-        stale_reads: 50,
-        doubled: 20,
-        delay_max: Duration::from_millis(40),
-    };
-}
+use super::{step::Coverage, weather::Weather};
 
 /// Which log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Log {
     Events,
     Findings,
+}
+
+/// What somebody may wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Topic {
+    Beats,
+    Log(Log, ShardId),
 }
 
 /// An entry of a log.
@@ -63,12 +37,51 @@ pub(super) struct Stored {
     pub(super) body: Bytes,
 }
 
+/// Why an entry is no longer in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// It was too old.
+    Old,
+    /// A node said that nobody needs it.
+    Trimmed,
+}
+
+/// An entry that aged out.
+#[derive(Debug, Clone)]
+pub(super) struct Aged {
+    pub(super) shard: ShardId,
+    pub(super) entry: Stored,
+    pub(super) why: Why,
+    /// Whether a live trace needed it, or would have.
+    pub(super) is_needed: bool,
+    /// Whether nobody had taken it in.
+    pub(super) is_unread: bool,
+}
+
 /// One write of a root.
 #[derive(Debug, Clone)]
 pub(super) struct Written {
     pub(super) revision: Revision,
     pub(super) bytes: Bytes,
+    pub(super) root: Arc<Root>,
     pub(super) at: Duration,
+}
+
+/// Something that was delivered and lies there.
+#[derive(Debug, Clone)]
+pub(super) struct Arrival {
+    pub(super) at: Duration,
+    pub(super) address: Address,
+}
+
+/// Findings that a brain was given: they count once the commit after them is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Heard {
+    pub(super) shard: ShardId,
+    pub(super) from: ShardId,
+    pub(super) number: u64,
+    /// Epoch of the owner, and the commit that would say so.
+    pub(super) write: (u64, u64),
 }
 
 #[derive(Debug)]
@@ -77,24 +90,38 @@ pub(super) struct Middle {
     pub(super) weather: Weather,
     /// Nobody gets an answer until then.
     pub(super) outage_until: Option<Instant>,
-    sequences: [u64; 2],
-    logs: BTreeMap<(usize, ShardId), Vec<Stored>>,
+    /// How far the log's clock is behind, since its leaders changed.
+    pub(super) clock_behind: Duration,
+    last: BTreeMap<Log, u64>,
+    pub(super) logs: BTreeMap<(Log, ShardId), Vec<Stored>>,
+    /// The first entry of the event log that has not aged out.
+    pub(super) first_kept: u64,
+    /// Whether the event log is short of room.
+    pub(super) is_log_short: bool,
+    /// What has aged out.
+    pub(super) aged: Vec<Aged>,
     pub(super) roots: BTreeMap<ShardId, Vec<Written>>,
     revisions: u64,
-    pub(super) chunks: BTreeMap<ChunkName, Bytes>,
+    pub(super) chunks: BTreeMap<ChunkName, (Duration, Bytes)>,
     pub(super) places: BTreeMap<Address, Bytes>,
-    /// Places in order of arrival.
-    pub(super) arrivals: Vec<(Duration, Address)>,
+    /// In order.
+    pub(super) arrivals: Vec<Arrival>,
     /// Places where somebody wanted to put other bytes than lie there.
     pub(super) alarms: Vec<Address>,
     pub(super) beats: Vec<(Text, Revision, Bytes)>,
+    pub(super) heard: Vec<Heard>,
+    /// Messages of findings in the log: from, to, number.
+    pub(super) handed_over: BTreeSet<(ShardId, ShardId, u64)>,
+    notices: BTreeMap<Topic, Arc<Notify>>,
+    /// How often an owner panicked.
+    pub(super) panics: u64,
+    pub(super) coverage: Coverage,
 }
 
 /// The simulated middle, shared by all nodes of a world.
 #[derive(Debug)]
-pub struct World {
+pub(super) struct World {
     middle: Mutex<Middle>,
-    pub(super) changed: Notify,
     began: Instant,
 }
 
@@ -103,14 +130,17 @@ const BEGIN: Timestamp = Timestamp::from_secs(1_767_225_600);
 
 impl World {
     /// Makes a world in which everything follows from `seed`.
-    #[must_use]
-    pub fn new(seed: u64, weather: Weather) -> Arc<Self> {
+    pub(super) fn new(seed: u64) -> Arc<Self> {
         let middle = Middle {
             rng: StdRng::seed_from_u64(seed),
-            weather,
+            weather: Weather::FAIR,
             outage_until: None,
-            sequences: [0; 2],
+            clock_behind: Duration::ZERO,
+            last: BTreeMap::new(),
             logs: BTreeMap::new(),
+            first_kept: 1,
+            is_log_short: false,
+            aged: Vec::new(),
             roots: BTreeMap::new(),
             revisions: 0,
             chunks: BTreeMap::new(),
@@ -118,8 +148,13 @@ impl World {
             arrivals: Vec::new(),
             alarms: Vec::new(),
             beats: Vec::new(),
+            heard: Vec::new(),
+            handed_over: BTreeSet::new(),
+            notices: BTreeMap::new(),
+            panics: 0,
+            coverage: Coverage::default(),
         };
-        Arc::new(Self { middle: Mutex::new(middle), changed: Notify::new(), began: Instant::now() })
+        Arc::new(Self { middle: Mutex::new(middle), began: Instant::now() })
     }
 
     pub(super) fn middle(&self) -> MutexGuard<'_, Middle> {
@@ -127,35 +162,41 @@ impl World {
     }
 
     /// Returns how long the world has existed.
-    #[must_use]
-    pub fn age(&self) -> Duration {
+    pub(super) fn age(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// Returns the world's time.
-    #[must_use]
-    pub fn now(&self) -> Timestamp {
-        BEGIN.after(self.age())
+    /// Returns the time by the log's clock, which steps back where its leader changes.
+    pub(super) fn now(&self) -> Timestamp {
+        let behind = self.middle().clock_behind;
+        BEGIN.after(self.age()).before(behind)
+    }
+
+    pub(super) fn weather(&self) -> Weather {
+        self.middle().weather
+    }
+
+    /// Says whether nobody gets an answer now.
+    pub(super) fn is_out(&self) -> bool {
+        self.middle().outage_until.is_some_and(|until| until > Instant::now())
     }
 
     /// Appends an entry to a shard's log and returns its sequence.
     pub(super) fn append(&self, log: Log, shard: ShardId, body: Bytes) -> u64 {
         let time = self.now();
         let mut middle = self.middle();
-        let log = log as usize;
-        let Some(last) = middle.sequences.get_mut(log) else { return 0 };
+        let last = middle.last.entry(log).or_default();
         *last += 1;
         let sequence = *last;
         middle.logs.entry((log, shard)).or_default().push(Stored { sequence, time, body });
-        drop(middle);
-        self.changed.notify_waiters();
+        middle.notice(Topic::Log(log, shard)).notify_waiters();
         sequence
     }
 
     /// Returns the first entry of a shard's log from `from` on, and how many stand behind it.
     pub(super) fn entry(&self, log: Log, shard: ShardId, from: u64) -> Option<(Stored, u64)> {
         let middle = self.middle();
-        let entries = middle.logs.get(&(log as usize, shard))?;
+        let entries = middle.logs.get(&(log, shard))?;
         let at = entries.partition_point(|entry| entry.sequence < from);
         let entry = entries.get(at)?.clone();
         Some((entry, (entries.len() - at - 1) as u64))
@@ -167,10 +208,32 @@ impl World {
     }
 
     /// Throws dice: how long something takes.
-    pub(super) fn delay(&self) -> Duration {
+    pub(super) fn delay(&self, max: Duration) -> Duration {
+        let micros = u64::try_from(max.as_micros()).unwrap_or_default();
+        Duration::from_micros(self.middle().rng.random_range(0..=micros))
+    }
+
+    /// Puts something where it belongs, unless something lies there.
+    pub(super) fn deliver(&self, address: Address, body: &Bytes) -> Receipt {
+        if let Address::Findings { from, to, commit } = address {
+            self.middle().handed_over.insert((from, to, commit));
+            self.append(Log::Findings, to, body.clone());
+            return Receipt::Delivered;
+        }
+        let at = self.age();
         let mut middle = self.middle();
-        let micros = u64::try_from(middle.weather.delay_max.as_micros()).unwrap_or_default();
-        Duration::from_micros(middle.rng.random_range(0..=micros))
+        match middle.places.get(&address) {
+            Some(there) if there == body => Receipt::WasThere,
+            Some(_) => {
+                middle.alarms.push(address);
+                Receipt::Differs
+            }
+            None => {
+                middle.places.insert(address, body.clone());
+                middle.arrivals.push(Arrival { at, address });
+                Receipt::Delivered
+            }
+        }
     }
 }
 
@@ -178,5 +241,42 @@ impl Middle {
     pub(super) const fn revise(&mut self) -> Revision {
         self.revisions += 1;
         Revision(self.revisions)
+    }
+
+    /// Returns what tells of news.
+    pub(super) fn notice(&mut self, topic: Topic) -> Arc<Notify> {
+        Arc::clone(self.notices.entry(topic).or_default())
+    }
+
+    /// Returns a shard's root as it is.
+    pub(super) fn root(&self, shard: ShardId) -> Option<&Written> {
+        self.roots.get(&shard)?.last()
+    }
+
+    /// Returns the last sequence of a log.
+    pub(super) fn last(&self, log: Log) -> u64 {
+        self.last.get(&log).copied().unwrap_or_default()
+    }
+
+    /// Lets the entries of the event log age out that stand before `first`.
+    pub(super) fn age_out(&mut self, first: u64, why: Why) {
+        self.first_kept = self.first_kept.max(first);
+        for ((log, shard), entries) in &mut self.logs {
+            if *log == Log::Findings {
+                continue;
+            }
+            let last = self.roots.get(shard).and_then(|writes| writes.last());
+            let (low, processed) = last.map_or((0, 0), |written| {
+                (written.root.low.sequence, written.root.processed)
+            });
+            let gone = entries.partition_point(|entry| entry.sequence < first);
+            self.aged.extend(entries.drain(..gone).map(|entry| Aged {
+                shard: *shard,
+                why,
+                is_needed: entry.sequence >= low,
+                is_unread: entry.sequence > processed,
+                entry,
+            }));
+        }
     }
 }

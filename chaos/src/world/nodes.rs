@@ -27,6 +27,21 @@ const READY_PATIENCE: Duration = Duration::from_secs(60);
 /// How often a node is asked whether it is ready.
 const ASK_INTERVAL: Duration = Duration::from_millis(100);
 
+/// What every node is told. One that is started while all servers are down waits for them.
+const NODE_FLAGS: [&str; 11] = [
+    "--window",
+    "2s",
+    "--quiet",
+    "4s",
+    "--audit",
+    "--capacity=1",
+    "--arbiters=1",
+    "--nats-wait",
+    "180s",
+    "--log-level=info",
+    "--log-json",
+];
+
 /// What a node's log says when it found other bytes where it was to publish.
 const ALARM: &str = "two owners have told different things";
 
@@ -119,8 +134,7 @@ impl Nodes {
         let replicas = replicas.to_string();
         let words = ["--http", &http, "--shards", &shards, "--replicas", &replicas];
         args.extend(words.map(OsString::from));
-        let words = ["--window", "2s", "--quiet", "4s", "--audit", "--capacity", "1", "--log-json"];
-        args.extend(words.map(OsString::from));
+        args.extend(NODE_FLAGS.map(OsString::from));
         if is_unfenced {
             args.push("--unfenced".into());
         }

@@ -193,6 +193,13 @@ pub trait Fabric: Send + Sync + fmt::Debug {
         from: u64,
     ) -> Result<Box<dyn LogReader>, FabricError>;
 
+    /// Lets go of old events if their log is short of room. Each shard needs what it has from the
+    /// sequence given for it on; every shard must be there. Says whether anything was let go.
+    ///
+    /// # Errors
+    /// [`FabricError`].
+    async fn trim_events(&self, needs: &[(ShardId, u64)]) -> Result<bool, FabricError>;
+
     /// Delivers a parcel, once.
     ///
     /// # Errors

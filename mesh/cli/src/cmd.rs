@@ -1,12 +1,14 @@
 //! The commands, one file each.
 
 mod bench;
+mod chaos;
 mod completion;
 mod demo;
 mod dlq;
 mod explain;
 mod nats;
 mod node;
+mod observe;
 mod paths;
 mod publish;
 mod query;
@@ -18,7 +20,7 @@ mod tell;
 mod up;
 
 use clap::{Parser, Subcommand, builder::NonEmptyStringValueParser};
-use tapio_telemetry::{LogFormat, init_log};
+use tapio_telemetry::{LogFormat, init_log, init_node_log};
 
 use crate::out::{Color, Out, Shape};
 
@@ -79,6 +81,8 @@ enum Command {
     Status,
     /// Explains a failure pattern: its evidence, its root, its look-alikes, where to look first.
     Explain(explain::ExplainArgs),
+    /// Does to a real mesh on this machine what reality does, and judges the outcome.
+    Chaos(chaos::ChaosArgs),
     /// Measures this machine: the engine, and everything from bus to story.
     Bench(bench::BenchArgs),
     /// Prints the JSON schema of what Tapio prints and reads.
@@ -92,7 +96,11 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     let Cli { command, common } = cli;
     let out = Out::new(common.output, common.color, common.no_color.is_some());
     let format = if common.log_json { LogFormat::Json } else { LogFormat::Text };
-    init_log(&common.log_level, format);
+    if let Command::Node(args) = &command {
+        init_node_log(&common.log_level, format, &args.name());
+    } else {
+        init_log(&common.log_level, format);
+    }
     match command {
         Command::Demo(args) => demo::run(&args, &common.paths, out),
         Command::Up(args) => up::run(*args, &common.paths, out),
@@ -105,6 +113,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Story(args) => stories::show(&args, &common.paths, out),
         Command::Status => stories::status(&common.paths, out),
         Command::Explain(args) => explain::run(&args, out),
+        Command::Chaos(args) => chaos::run(&args, out),
         Command::Bench(args) => bench::run(&args, out),
         Command::Schema(args) => schema::run(&args, out),
         Command::Completion(args) => completion::run(&args, out),

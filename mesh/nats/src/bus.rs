@@ -17,6 +17,7 @@ use tapio_bus::{
 };
 use tapio_model::ShardId;
 use tapio_shard::ShardCount;
+use tapio_telemetry::Telemetry;
 
 pub use self::figures::BusFigures;
 use self::{shared::Shared, subscription::NatsSubscription};
@@ -53,6 +54,8 @@ pub struct NatsBusOptions {
     pub in_flight_max: usize,
     /// The trace that what is published belongs to, if it is known.
     pub traceparent: Option<TraceparentSource>,
+    /// Where the spans of envelopes go, from the first attempt to the acknowledgement.
+    pub telemetry: Telemetry,
 }
 
 impl Default for NatsBusOptions {
@@ -64,6 +67,7 @@ impl Default for NatsBusOptions {
             when_full: WhenFull::default(),
             in_flight_max: 256,
             traceparent: None,
+            telemetry: Telemetry::off(),
         }
     }
 }
@@ -77,6 +81,7 @@ impl fmt::Debug for NatsBusOptions {
             .field("when_full", &self.when_full)
             .field("in_flight_max", &self.in_flight_max)
             .field("traceparent", &self.traceparent.is_some())
+            .field("telemetry", &self.telemetry.is_on())
             .finish()
     }
 }

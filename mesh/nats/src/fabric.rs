@@ -12,6 +12,7 @@ mod parcel;
 mod readers;
 mod state;
 mod tail;
+mod trim;
 
 use std::{
     sync::{
@@ -131,6 +132,10 @@ impl Fabric for NatsFabric {
     ) -> Result<Box<dyn LogReader>, FabricError> {
         let filter = self.calls.connection.subjects().findings(shard);
         self.read_log(Stream::Findings, filter, from).await
+    }
+
+    async fn trim_events(&self, needs: &[(ShardId, u64)]) -> Result<bool, FabricError> {
+        Ok(self.calls.trim(needs).await?)
     }
 
     async fn deliver(&self, parcel: &Parcel) -> Result<Receipt, FabricError> {

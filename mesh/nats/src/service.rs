@@ -68,6 +68,7 @@ pub struct RequestService {
     counter: Arc<Counter>,
     service: Service,
     endpoint: Listener,
+    any: Listener,
     shards: Mutex<BTreeMap<ShardId, Listener>>,
 }
 
@@ -120,8 +121,9 @@ impl RequestService {
         let (stop, stopped) = watch::channel(false);
         let inbox = inbox::of_mesh(endpoint.map_err(refuse)?, Arc::clone(&counter), stopped);
         let endpoint = Listener { stop, task: spawn_named("requests", inbox) };
+        let any = listen_any(connection, &counter).await?;
         let (connection, shards) = (connection.clone(), Mutex::default());
-        let service = Self { connection, counter, service, endpoint, shards };
+        let service = Self { connection, counter, service, endpoint, any, shards };
         service.settle(subject).await?;
         Ok(service)
     }
@@ -142,7 +144,7 @@ impl RequestService {
         })?;
         let (stop, stopped) = watch::channel(false);
         let inbox =
-            inbox::of_shard(shard, (client, subscriber), Arc::clone(&self.counter), stopped);
+            inbox::of_shard(Some(shard), (client, subscriber), Arc::clone(&self.counter), stopped);
         shards.insert(shard, Listener { stop, task: spawn_named("shard requests", inbox) });
         drop(shards);
         self.settle(&subject).await
@@ -162,9 +164,16 @@ impl RequestService {
         self.counter.figures()
     }
 
+    /// Returns a function that returns the figures of its moment, for whoever shows them.
+    pub fn meter(&self) -> impl Fn() -> ServiceFigures + Send + Sync + 'static {
+        let counter = Arc::clone(&self.counter);
+        move || counter.figures()
+    }
+
     /// Stops taking requests, once what is under way is answered.
     pub async fn stop(self) {
         self.endpoint.end().await;
+        self.any.end().await;
         for listener in self.shards.into_inner().into_values() {
             listener.end().await;
         }
@@ -182,6 +191,20 @@ impl RequestService {
         let flushed = flushed.await.unwrap_or_else(|_elapsed| Err("no answer".into()));
         flushed.map_err(|why| ServiceError::Subscribe { subject: subject.to_owned(), why })
     }
+}
+
+/// Listens where all nodes do: for requests that were taken by one that does not answer.
+async fn listen_any(
+    connection: &Connection,
+    counter: &Arc<Counter>,
+) -> Result<Listener, ServiceError> {
+    let (subject, client) = (connection.subjects().request_any(), connection.client().clone());
+    let subscriber = client.subscribe(subject.clone()).await;
+    let subscriber =
+        subscriber.map_err(|error| ServiceError::Subscribe { subject, why: error.to_string() })?;
+    let (stop, stopped) = watch::channel(false);
+    let inbox = inbox::of_shard(None, (client, subscriber), Arc::clone(counter), stopped);
+    Ok(Listener { stop, task: spawn_named("requests", inbox) })
 }
 
 /// What all listeners of a node share: who answers, how many at once, and what was turned away.

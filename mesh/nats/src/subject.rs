@@ -202,6 +202,18 @@ impl Subjects {
         REQUEST
     }
 
+    /// Returns where every node of the mesh listens, for a request that the one which took it does
+    /// not answer.
+    #[must_use]
+    pub fn request_any(&self) -> String {
+        let Self { prefix, generation } = self;
+        if prefix == DEFAULT_PREFIX {
+            format!("{REQUEST}.{generation}.any")
+        } else {
+            format!("{REQUEST}.{prefix}.{generation}.any")
+        }
+    }
+
     /// Returns where the owner of a shard is asked.
     #[must_use]
     pub fn request_of(&self, shard: ShardId) -> String {

@@ -6,6 +6,7 @@ mod figures;
 mod health;
 mod recall;
 mod related;
+mod samples;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -14,8 +15,8 @@ use tapio_bus::{Bus, SharedAsk, SharedFabric};
 use tapio_engine::Rules;
 use tapio_model::{Entity, Epoch, ShardId, Story};
 use tapio_nats::{
-    Acknowledge, Archive, Connection, NatsBus, NatsBusOptions, NatsFabric, RequestService, Requester,
-    ServiceError,
+    Acknowledge, Archive, Connection, NatsBus, NatsBusOptions, NatsFabric, RequestService,
+    Requester, ServiceError,
 };
 use tapio_owner::{
     Hands, KeeperLimits, KeeperParts, MeshView, OwnerFigures, OwnerLimits, Phase, keep,
@@ -29,8 +30,12 @@ use tokio::{
 };
 use tracing::warn;
 
-use self::{answers::Answers, health::MeshHealth, recall::Roots, related::Neighbours};
-use crate::{Coordinator, CoordinatorParts, HttpError, HttpServer, OwnerMap, RequestDesk, StoryStore};
+use self::{
+    answers::Answers, health::MeshHealth, recall::Roots, related::Neighbours, samples::Samples,
+};
+use crate::{
+    Coordinator, CoordinatorParts, HttpError, HttpServer, OwnerMap, RequestDesk, StoryStore,
+};
 
 /// How long actors may take to stop.
 const STOP_MAX: Duration = Duration::from_secs(2);
@@ -86,6 +91,7 @@ pub struct MeshNode {
     keeper: JoinHandle<()>,
     announcer: JoinHandle<()>,
     feed: JoinHandle<()>,
+    sampler: JoinHandle<()>,
     stories: broadcast::Sender<Arc<Story>>,
     actors: Arc<MeshActors>,
     http: Option<HttpServer>,
@@ -99,78 +105,39 @@ impl MeshNode {
     /// # Errors
     /// [`MeshError`].
     pub async fn start(parts: MeshParts) -> Result<Self, MeshError> {
-        let MeshParts { connection, me, capacity, shards, arbiters, rules, .. } = parts;
-        let fabric = Arc::new(NatsFabric::new(connection.clone()));
-        let shared: SharedFabric = Arc::<NatsFabric>::clone(&fabric);
-        let actors = Arc::new(MeshActors::start(arbiters, Arc::clone(&rules)).await?);
-        let figures = Arc::new(OwnerFigures::default());
-        let owners = Arc::new(OwnerMap::new(shards));
+        let inside = Inside::new(&parts).await?;
         let (view, seen) = watch::channel(MeshView::default());
         let (leave, leaves) = watch::channel(false);
-        let (handoff, handoffs) = mpsc::channel(usize::from(shards.get()));
-        let requester: SharedAsk = Arc::new(Requester::new(&connection));
-        let options = NatsBusOptions { shards, acknowledge: Acknowledge::Keep, ..NatsBusOptions::default() };
-        let bus: Arc<dyn Bus> = Arc::new(NatsBus::new(connection.clone(), options));
-        let local = Arc::new(Answers {
-            actors: Arc::clone(&actors),
+        let (handoff, handoffs) = mpsc::channel(usize::from(parts.shards.get()));
+        let bus = inside.bus(&parts);
+        let bus_meter = Box::new(bus.meter());
+        let desk = inside.desk(&parts, (Arc::new(bus), seen.clone(), handoff));
+        let service = RequestService::start(&parts.connection, &parts.me.name, desk).await?;
+        let keeper = inside.keeper(&parts, (leaves, handoffs, view));
+        let keeper = spawn_named("keeper", keep(keeper));
+        let samples = Arc::new(Samples::default());
+        let sources = figures::Sources {
+            owner: Arc::clone(&inside.figures),
             view: seen.clone(),
-            owners: Arc::clone(&owners),
-            store: Arc::clone(&parts.store),
-            bus,
-            handoff,
-        });
-        let roots = Arc::new(Roots { fabric: Arc::clone(&shared), store: Arc::clone(&parts.store) });
-        let coordinator = Coordinator::new(CoordinatorParts {
-            node: me.name.clone(),
-            owners: Arc::clone(&owners),
-            ask: Arc::clone(&requester),
-            local,
-            roots,
-            home: Arc::new(move |entity: &Entity| shards.shard_of_anchor(entity)),
-        });
-        let reply_bytes_max = connection.payload_bytes_max();
-        let desk = Arc::new(RequestDesk::new(coordinator, reply_bytes_max));
-        let service = RequestService::start(&connection, &me.name, desk).await?;
-        let neighbours = Neighbours {
-            me: me.name.clone(),
-            index: actors.open_incidents(),
-            owners: Arc::clone(&owners),
-            ask: requester,
+            index: inside.actors.open_incidents(),
+            samples: Arc::clone(&samples),
+            connection: parts.connection.clone(),
+            fabric: Arc::clone(&inside.fabric),
+            bus: bus_meter,
+            service: Box::new(service.meter()),
         };
-        let hands: Arc<dyn Hands> = Arc::<MeshActors>::clone(&actors);
-        let keeper = keep(KeeperParts {
-            fabric: shared,
-            me: me.clone(),
-            capacity,
-            version: env!("CARGO_PKG_VERSION").into(),
-            shards,
-            rules,
-            owner_limits: parts.owner_limits,
-            limits: parts.keeper_limits,
-            ask: Arc::new(neighbours),
-            hands,
-            leave: leaves,
-            handoffs,
-            view,
-            figures: Arc::clone(&figures),
-            telemetry: parts.telemetry,
-        });
-        let keeper = spawn_named("keeper", keeper);
-        figures::observe(&parts.meters, figures::Sources {
-            owner: Arc::clone(&figures),
-            view: seen.clone(),
-            actors: Arc::clone(&actors),
-            connection: connection.clone(),
-            fabric: Arc::clone(&fabric),
-        });
+        figures::observe(&parts.meters, sources);
+        let Inside { fabric, actors, figures, owners, .. } = inside;
+        let sampler = spawn_named("samples", samples::sample(Arc::clone(&actors), samples));
+        let MeshParts { connection, me, shards, store, meters, .. } = parts;
         let announcer = spawn_named("announce", announce(seen.clone(), service, owners, me));
         let (stories, _) = broadcast::channel(feed::BEHIND_MAX);
-        let told = feed::follow(Archive::new(connection), parts.store, stories.clone());
+        let told = feed::follow(Archive::new(connection), store, stories.clone());
         let feed = spawn_named("stories", told);
         let http = match parts.http {
             Some(addr) => {
                 let health = Arc::new(MeshHealth { view: seen.clone(), shards });
-                Some(HttpServer::start(addr, health, parts.meters).await?)
+                Some(HttpServer::start(addr, health, meters).await?)
             }
             None => None,
         };
@@ -180,6 +147,7 @@ impl MeshNode {
             keeper,
             announcer,
             feed,
+            sampler,
             stories,
             actors,
             http,
@@ -192,6 +160,12 @@ impl MeshNode {
     #[must_use]
     pub fn view(&self) -> watch::Receiver<MeshView> {
         self.view.clone()
+    }
+
+    /// Returns where the HTTP interface listens, if there is one.
+    #[must_use]
+    pub fn http_addr(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(HttpServer::addr)
     }
 
     /// Returns the stories of the whole mesh, from now on.
@@ -221,7 +195,7 @@ impl MeshNode {
 
     /// Hands everything over and leaves the mesh.
     pub async fn leave(self) {
-        let Self { leave, keeper, announcer, feed, actors, http, .. } = self;
+        let Self { leave, keeper, announcer, feed, sampler, actors, http, .. } = self;
         leave.send_replace(true);
         if let Err(why) = keeper.await {
             warn!(%why, "the keeper died while it was leaving");
@@ -231,6 +205,9 @@ impl MeshNode {
             warn!("requests were still being answered");
         }
         feed.abort();
+        sampler.abort();
+        // It holds the actors until then, and a task that was stopped has nothing to say.
+        drop(sampler.await);
         if let Some(http) = http {
             http.stop().await;
         }
@@ -238,6 +215,104 @@ impl MeshNode {
             && !actors.shutdown(STOP_MAX).await
         {
             warn!("a thread of the actors was left behind");
+        }
+    }
+}
+
+/// What the parts of a node share.
+struct Inside {
+    fabric: Arc<NatsFabric>,
+    actors: Arc<MeshActors>,
+    figures: Arc<OwnerFigures>,
+    owners: Arc<OwnerMap>,
+    ask: SharedAsk,
+}
+
+impl Inside {
+    async fn new(parts: &MeshParts) -> Result<Self, StartError> {
+        Ok(Self {
+            fabric: Arc::new(NatsFabric::new(parts.connection.clone())),
+            actors: Arc::new(MeshActors::start(parts.arbiters, Arc::clone(&parts.rules)).await?),
+            figures: Arc::new(OwnerFigures::default()),
+            owners: Arc::new(OwnerMap::new(parts.shards)),
+            ask: Arc::new(Requester::new(&parts.connection)),
+        })
+    }
+
+    fn shared_fabric(&self) -> SharedFabric {
+        Arc::<NatsFabric>::clone(&self.fabric)
+    }
+
+    /// The bus for events that a request delivers.
+    fn bus(&self, parts: &MeshParts) -> NatsBus {
+        let options = NatsBusOptions {
+            shards: self.owners.count(),
+            acknowledge: Acknowledge::Keep,
+            telemetry: parts.telemetry.clone(),
+            ..NatsBusOptions::default()
+        };
+        NatsBus::new(parts.connection.clone(), options)
+    }
+
+    /// What answers requests.
+    fn desk(
+        &self,
+        parts: &MeshParts,
+        (bus, view, handoff): (Arc<dyn Bus>, watch::Receiver<MeshView>, mpsc::Sender<ShardId>),
+    ) -> Arc<RequestDesk> {
+        let (shards, store) = (parts.shards, &parts.store);
+        let coordinator = Coordinator::new(CoordinatorParts {
+            node: parts.me.name.clone(),
+            owners: Arc::clone(&self.owners),
+            ask: Arc::clone(&self.ask),
+            local: Arc::new(Answers {
+                actors: Arc::clone(&self.actors),
+                view,
+                owners: Arc::clone(&self.owners),
+                store: Arc::clone(store),
+                bus,
+                handoff,
+            }),
+            roots: Arc::new(Roots { fabric: self.shared_fabric(), store: Arc::clone(store) }),
+            home: Arc::new(move |entity: &Entity| shards.shard_of_anchor(entity)),
+        });
+        let reply_bytes_max = parts.connection.payload_bytes_max();
+        Arc::new(RequestDesk::new(coordinator, reply_bytes_max).measured(&parts.meters))
+    }
+
+    /// What keeps this node's share of the shards.
+    fn keeper(
+        &self,
+        parts: &MeshParts,
+        (leave, handoffs, view): (
+            watch::Receiver<bool>,
+            mpsc::Receiver<ShardId>,
+            watch::Sender<MeshView>,
+        ),
+    ) -> KeeperParts {
+        let hands: Arc<dyn Hands> = Arc::<MeshActors>::clone(&self.actors);
+        let neighbours = Neighbours {
+            me: parts.me.name.clone(),
+            index: self.actors.open_incidents(),
+            owners: Arc::clone(&self.owners),
+            ask: Arc::clone(&self.ask),
+        };
+        KeeperParts {
+            fabric: self.shared_fabric(),
+            me: parts.me.clone(),
+            capacity: parts.capacity,
+            version: env!("CARGO_PKG_VERSION").into(),
+            shards: parts.shards,
+            rules: Arc::clone(&parts.rules),
+            owner_limits: parts.owner_limits.clone(),
+            limits: parts.keeper_limits,
+            ask: Arc::new(neighbours),
+            hands,
+            leave,
+            handoffs,
+            view,
+            figures: Arc::clone(&self.figures),
+            telemetry: parts.telemetry.clone(),
         }
     }
 }

@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 pub use members::{Change, Heard, Life, MemberLimits, Members};
 pub use node::{NodeId, NodeState, SignOfLife};
 pub use placement::{Candidate, PlacementLimits, place};
-pub use root::{Claimable, Content, PieceKey, Posted, Root, SUSPECT_CLAIMS};
+pub use root::{Claimable, Content, PieceKey, Posted, Root, SUSPECT_CLAIMS, Suspect, TRIES_MAX};
 
 /// How many shards there are. Fixed for a generation of streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

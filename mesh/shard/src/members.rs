@@ -138,7 +138,7 @@ impl Members {
             return Heard::Misnamed;
         }
         if let Some(member) = self.nodes.get_mut(key) {
-            return member.hear(revision, sign, at);
+            return member.hear(revision, sign, (at, self.limits.ttl));
         }
         let Some(sign) = sign else { return Heard::SignedOff };
         self.forget(at);
@@ -310,7 +310,12 @@ impl Member {
         }
     }
 
-    fn hear(&mut self, revision: u64, sign: Option<SignOfLife>, at: Duration) -> Heard {
+    fn hear(
+        &mut self,
+        revision: u64,
+        sign: Option<SignOfLife>,
+        (at, ttl): (Duration, Duration),
+    ) -> Heard {
         let may_fall_back = std::mem::take(&mut self.may_fall_back);
         if revision <= self.revision {
             // Only the number is taken over: a lagging replica of the store looks alike, and what
@@ -323,8 +328,13 @@ impl Member {
         self.revision = revision;
         let before = self.sign.as_ref().map(|sign| sign.node.boot);
         let now = sign.as_ref().map(|sign| sign.node.boot);
-        if now.is_some_and(|boot| self.gone.contains(&boot)) {
-            return Heard::Outlived;
+        if let Some(boot) = now.filter(|boot| self.gone.contains(boot)) {
+            // What replaced it may have been an older boot's last word, long on its way. Silence for a
+            // TTL says so, and who is heard then lives.
+            if at < self.heard_at.saturating_add(ttl) {
+                return Heard::Outlived;
+            }
+            self.gone.retain(|gone| *gone != boot);
         }
         if let Some(before) = before.filter(|_| before != now) {
             self.gone.push(before);

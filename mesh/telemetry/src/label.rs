@@ -87,6 +87,8 @@ label_values! {
         Deliver = "deliver",
         /// A shard changes hands.
         Handoff = "handoff",
+        /// What could not be read, or was not for lack of room.
+        Unread = "unread",
     }
 
     /// How a `correlation.request` was answered.

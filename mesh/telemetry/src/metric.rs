@@ -134,12 +134,14 @@ metrics! {
     CommitDuration "tapio_commit_duration_seconds" Histogram Seconds [] "Time of a commit, chunks and root.";
     OutboxParcels "tapio_outbox_parcels" Level Count [] "Parcels that wait in outboxes.";
     DeadLetters "tapio_dead_letters_total" Counter Count [] "Dead letters sent.";
-    ReplayMismatches "tapio_replay_mismatches_total" Counter Count [] "Parcels whose place was taken by other bytes: two owners told different things.";
+    DifferingParcels "tapio_differing_parcels_total" Counter Count [] "Parcels whose place was taken by other bytes: two owners told different things. An alarm.";
+    ReplayMismatches "tapio_replay_mismatches_total" Counter Count [] "Times reading the log again led elsewhere than the first time.";
     ExpiredUnread "tapio_expired_unread_entries_total" Counter Count [] "Entries of the log that aged out before they were read.";
     LogLag "tapio_log_lag_seconds" Peak Seconds [] "How far the slowest shard is behind its log.";
 
     Requests "tapio_requests_total" Counter Count [Op Result] "Answers to correlation.request.";
     RequestDuration "tapio_request_duration_seconds" Histogram Seconds [Op] "Time to answer a correlation.request.";
+    ShardRequests "tapio_shard_requests_total" Counter Count [Op] "Requests of other nodes to the owners here.";
 
     NatsReconnects "tapio_nats_reconnects_total" Counter Count [] "Connections to NATS made again.";
     NatsErrors "tapio_nats_errors_total" Counter Count [Kind] "What the NATS client reported out of turn.";

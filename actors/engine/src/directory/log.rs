@@ -7,6 +7,10 @@ use tapio_model::{EventId, Grave, Ledger, Mark, Outcome, Timestamp, TraceId, Tra
 
 use super::Directory;
 
+/// Traces that one cut writes down. Each is a part that a root names, and a root has a bound; the next
+/// cut comes soon.
+const CUT_TRACES_MAX: usize = 512;
+
 /// How a live trace can be had back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Written {
@@ -126,7 +130,8 @@ impl<T> Directory<T> {
         next
     }
 
-    /// Returns the live traces that need entries of the log from before `old`.
+    /// Returns the live traces that need entries of the log from before `old`: those whose need is
+    /// oldest, [`CUT_TRACES_MAX`] at most.
     #[must_use]
     pub fn old_residents(&self, old: Timestamp) -> Vec<TraceId> {
         let Some(residents) = &self.residents else { return Vec::new() };
@@ -134,7 +139,7 @@ impl<T> Directory<T> {
         let needed = begun.filter(|(mark, trace)| {
             self.live.contains_key(trace) && residents.needs(*mark, *trace)
         });
-        let mut traces: Vec<_> = needed.map(|(_, trace)| *trace).collect();
+        let mut traces: Vec<_> = needed.map(|(_, trace)| *trace).take(CUT_TRACES_MAX).collect();
         traces.sort_unstable();
         traces.dedup();
         traces

@@ -114,16 +114,23 @@ impl Incidents {
         let mut owner = None;
         for finding in findings {
             let touched = finding.touches.clone();
+            let cited: Vec<_> = finding.evidence.iter().map(|evidence| evidence.event).collect();
             if self.open.contains_key(&into) {
                 self.take(finding, Vec::new(), into);
             } else {
                 told.extend(self.admit(finding, Vec::new(), now));
             }
+            // Which incident took it in, its events say; touching the same is not joining.
+            let mut joined = cited.iter().filter_map(|event| self.by_event.get(event));
             let mut known = touched.iter().filter_map(|entity| self.by_entity.get(entity));
+            owner = owner.or_else(|| joined.next().copied());
             owner = owner.or_else(|| known.find_map(|ids| ids.first().copied()));
         }
         let owner = if self.open.contains_key(&into) { Some(into) } else { owner };
-        if let Some(incident) = owner.and_then(|id| self.open.get_mut(&id)) {
+        if let Some((owner, incident)) =
+            owner.and_then(|id| self.open.get_mut(&id).map(|incident| (id, incident)))
+        {
+            self.changes.note(owner);
             incident.owned.extend(owned);
             incident.evidence.extend(evidence);
             incident.further += further;

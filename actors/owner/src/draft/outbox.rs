@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use tapio_engine::{Cut, Found, Output};
 use tapio_model::{
-    Address, Audit, DeadLetter, DeadReason, Findings, Sent, ShardId, Telling, Text, Timestamp,
+    Address, Audit, DeadLetter, DeadReason, EventId, Findings, Outcome, Sent, ShardId, Telling,
+    Text, Timestamp,
 };
 use tapio_shard::Posted;
 use tapio_wire::{encode_audit, encode_dead_letter, encode_findings, encode_telling};
@@ -14,6 +15,8 @@ use crate::{IncidentCut, trails::Trails};
 
 /// Bytes of one message. A NATS server takes 1 MiB unless configured otherwise.
 const MESSAGE_BYTES_MAX: usize = 900 << 10;
+/// Outcomes of one audit: some twenty bytes each.
+const AUDIT_OUTCOMES_MAX: usize = 30_000;
 /// Messages one commit may send to one shard.
 const PARTS: u64 = 1 << 12;
 
@@ -67,16 +70,22 @@ impl Draft {
         for letter in dead {
             self.post_letter(setting.shard, &letter);
         }
-        if !traces.outcomes.is_empty() {
+        self.post_audits(setting.shard, &traces.outcomes);
+    }
+
+    /// Posts what became of events, in as many audits as the size of a message asks for. They are
+    /// numbered on from commit to commit.
+    fn post_audits(&mut self, shard: ShardId, outcomes: &[(EventId, Outcome)]) {
+        let first = self.root.commit.saturating_mul(PARTS);
+        for (commit, outcomes) in (first..).zip(outcomes.chunks(AUDIT_OUTCOMES_MAX)) {
             let audit = Audit {
-                shard: setting.shard,
+                shard,
                 epoch: self.root.epoch,
-                commit: self.root.commit,
+                commit,
                 processed: self.root.processed,
-                outcomes: traces.outcomes,
+                outcomes: outcomes.to_vec(),
             };
-            let address = Address::Audit { shard: setting.shard, commit: self.root.commit };
-            self.put(address, encode_audit(&audit), None);
+            self.put(Address::Audit { shard, commit }, encode_audit(&audit), None);
         }
     }
 
@@ -101,24 +110,26 @@ impl Draft {
                     rest.push(sent);
                     continue;
                 }
+                if let Some(halves) = sent.pop_if(|it| is_divisible(it)).and_then(halve) {
+                    rest.extend(halves.into_iter().rev().map(|half| vec![half]));
+                    continue;
+                }
                 // One finding that is too large alone travels without the text of its evidence:
                 // what it says stands in the finding.
                 sent.iter_mut().for_each(strip);
                 findings = Findings { from, commit: number, now, sent };
                 bytes = encode_findings(&findings);
             }
-            let trail = trails.of(findings.sent.iter().flat_map(Sent::events).map(|event| event.id));
+            let trail =
+                trails.of(findings.sent.iter().flat_map(Sent::events).map(|event| event.id));
             self.put(Address::Findings { from, to, commit: number }, bytes, trail);
             number += 1;
         }
     }
 
     fn post_telling(&mut self, shard: ShardId, mut telling: Telling, trails: &Trails) {
-        let address = Address::Telling {
-            shard,
-            story: telling.story.id,
-            telling: telling.story.telling,
-        };
+        let address =
+            Address::Telling { shard, story: telling.story.id, telling: telling.story.telling };
         let trail = trails.of(telling.story.event_ids.iter().copied());
         let mut bytes = encode_telling(&telling);
         while bytes.len() > MESSAGE_BYTES_MAX && !telling.evidence.is_empty() {
@@ -129,7 +140,12 @@ impl Draft {
     }
 
     fn post_letter(&mut self, shard: ShardId, letter: &DeadLetter) {
-        let part = letter.trace.map_or(0, letter_number);
+        let part = match letter.trace {
+            Some(trace) => letter_number(trace),
+            // Entries of the findings log have numbers of their own.
+            None if letter.reason == DeadReason::BadFindings => 1,
+            None => 0,
+        };
         let address = Address::DeadLetter { shard, sequence: letter.sequence, part };
         let mut bytes = encode_dead_letter(letter);
         if bytes.len() > MESSAGE_BYTES_MAX {
@@ -149,6 +165,26 @@ impl Draft {
         let content = self.content(bytes, INLINE_BYTES_MAX, Timestamp::MAX);
         self.root.outbox.push(Posted { commit, address, content, traceparent });
     }
+}
+
+/// Says whether something that is said can be said in two halves.
+fn is_divisible(sent: &Sent) -> bool {
+    match sent {
+        Sent::Handed { incident, .. } => incident.findings.len() > 1,
+        Sent::Found { .. } | Sent::Retracted(_) | Sent::Join { .. } => false,
+    }
+}
+
+/// Halves an incident that is given away: both halves go to the same one.
+fn halve(sent: Sent) -> Option<[Sent; 2]> {
+    let Sent::Handed { mut incident, into } = sent else { return None };
+    let mut second = incident.clone();
+    second.findings = incident.findings.split_off(incident.findings.len() / 2);
+    (second.owned, second.further) = (Vec::new(), 0);
+    // The receiver asks after neither: both are found again in the findings.
+    (second.events, second.entities) = (Vec::new(), Vec::new());
+    second.evidence = incident.evidence.split_off(incident.evidence.len() / 2);
+    Some([Sent::Handed { incident, into }, Sent::Handed { incident: second, into }])
 }
 
 /// Takes the events away that make a message too large.

@@ -9,18 +9,16 @@ use tapio_node::{MeshNode, MeshParts, StoryStore};
 use tapio_owner::{KeeperLimits, OwnerLimits, Sabotage};
 use tapio_patterns::patterns;
 use tapio_shard::NodeId;
-use tapio_telemetry::{Meters, ObserveConfig, Observed, OtlpProtocol};
+use tapio_telemetry::{Meters, ObserveConfig};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     Cli,
     nats::{NatsArgs, StreamArgs},
+    observe::{self, ObserveArgs},
     up::duration,
 };
-use crate::{
-    exit::{Unreachable, Usage},
-    out::errln,
-};
+use crate::{exit::Unreachable, out::errln};
 
 /// How the mesh trades latency for throughput.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -31,7 +29,7 @@ pub(crate) enum Mode {
     High,
     /// The default in a cluster.
     Standard,
-    /// As standard, and every batch is traced: see OTEL_EXPORTER_OTLP_ENDPOINT.
+    /// As standard, and every batch is traced: see --observe.
     Debug,
 }
 
@@ -80,17 +78,8 @@ pub(crate) struct NodeArgs {
     /// How long an incident must be quiet to be resolved; twice the window without it.
     #[arg(long, env = "TAPIO_QUIET", hide_env_values = true, value_parser = duration)]
     quiet: Option<Duration>,
-    /// Where Tapio's own traces and metrics go, by OTLP.
-    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT", hide_env_values = true)]
-    observe: Option<String>,
-    /// `grpc` or `http/protobuf`.
-    #[arg(
-        long,
-        value_name = "PROTOCOL",
-        env = "OTEL_EXPORTER_OTLP_PROTOCOL",
-        hide_env_values = true
-    )]
-    observe_protocol: Option<OtlpProtocol>,
+    #[command(flatten)]
+    observe: ObserveArgs,
     /// Writes down what became of every single event: for chaos runs.
     #[arg(long, env = "TAPIO_AUDIT", hide_env_values = true)]
     audit: bool,
@@ -100,6 +89,21 @@ pub(crate) struct NodeArgs {
     /// Seconds that this process's wall clock is wrong by: for chaos runs.
     #[arg(long, hide = true, default_value_t = 0, allow_hyphen_values = true)]
     clock_offset: i64,
+}
+
+impl NodeArgs {
+    /// Returns the name of this node.
+    pub(crate) fn name(&self) -> String {
+        let name = self.name.clone().filter(|name| !name.is_empty());
+        name.or_else(host).unwrap_or_else(|| "tapio-0".to_owned())
+    }
+
+    const fn sample_ratio(&self) -> f64 {
+        match self.mode {
+            Mode::Debug => ObserveConfig::SAMPLE_ALL,
+            Mode::Ring | Mode::High | Mode::Standard => ObserveConfig::SAMPLE_RATIO,
+        }
+    }
 }
 
 pub(crate) fn run(args: &NodeArgs) -> anyhow::Result<()> {
@@ -123,12 +127,9 @@ fn ring(args: &NodeArgs) -> anyhow::Result<()> {
 }
 
 async fn node(args: &NodeArgs) -> anyhow::Result<()> {
-    let boot = boot_number()?;
-    let name = args.name.clone().filter(|name| !name.is_empty());
-    let name = name.unwrap_or_else(|| host().unwrap_or_else(|| "tapio-0".to_owned()));
+    let (boot, name) = (boot_number()?, args.name());
     let meters = Meters::new();
-    let observed = Observed::start(&observe(args, &name, boot), &meters);
-    let observed = observed.map_err(|why| Usage(why.to_string()))?;
+    let observed = args.observe.start((&name, boot), args.sample_ratio(), &meters)?;
     let connection = args.nats.connect(&name).await?;
     let shards = args.nats.shards();
     args.streams.set_up(&connection, shards, args.audit).await?;
@@ -151,7 +152,8 @@ async fn node(args: &NodeArgs) -> anyhow::Result<()> {
         // Nothing in a node reads the wall clock: its time is the log's, its patience monotonic.
         tracing::warn!(seconds = args.clock_offset, "the wall clock is wrong, and nobody looks");
     }
-    errln(format_args!("tapio: {name} joins the mesh; http {}; stop with SIGTERM", args.http));
+    let http = node.http_addr().unwrap_or(args.http);
+    errln(format_args!("tapio: {name} joins the mesh; http {http}; stop with SIGTERM"));
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let has_ended = tokio::select! {
@@ -163,24 +165,9 @@ async fn node(args: &NodeArgs) -> anyhow::Result<()> {
         return Err(Unreachable("the node has ended by itself; its log says why".into()).into());
     }
     node.leave().await;
-    if let Err(why) = observed.shutdown(Duration::from_secs(1)).await {
-        errln(format_args!("tapio: {why}"));
-    }
+    observe::end(observed).await;
     connection.close().await;
     Ok(())
-}
-
-fn observe(args: &NodeArgs, name: &str, boot: u64) -> ObserveConfig {
-    ObserveConfig {
-        otlp_endpoint: args.observe.clone(),
-        protocol: args.observe_protocol.unwrap_or_default(),
-        sample_ratio: if args.mode == Mode::Debug {
-            ObserveConfig::SAMPLE_ALL
-        } else {
-            ObserveConfig::SAMPLE_RATIO
-        },
-        ..ObserveConfig::new(name, boot)
-    }
 }
 
 fn rules(args: &NodeArgs, shards: u16) -> Rules {
@@ -223,7 +210,7 @@ fn cores() -> usize {
 }
 
 /// Draws the number of this boot from the kernel: two boots of one name never share it.
-fn boot_number() -> anyhow::Result<u64> {
+pub(crate) fn boot_number() -> anyhow::Result<u64> {
     let mut bytes = [0; 8];
     let random = std::fs::File::open("/dev/urandom").context("opening /dev/urandom")?;
     std::io::Read::read_exact(&mut &random, &mut bytes).context("reading /dev/urandom")?;

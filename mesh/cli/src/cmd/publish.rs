@@ -10,12 +10,16 @@ use tapio_eval::{CHUNK_EVENTS_MAX, Input, ReadAhead, Recording as _, open_record
 use tapio_model::{Clock as _, Event, Level, ShardId, Timestamp};
 use tapio_nats::{Archive, BusFigures, Connection, NatsBus, NatsBusOptions, Stream};
 use tapio_shard::ShardCount;
-use tapio_telemetry::{SystemClock, spawn_named};
+use tapio_telemetry::{
+    Histogram, Meters, Metric, ObserveConfig, Observed, SystemClock, Telemetry, spawn_named,
+};
 use tokio::{runtime::Runtime, time::Instant};
 
 use super::{
     bench::per_second,
     nats::{NatsArgs, StreamArgs},
+    node::boot_number,
+    observe::{self, ObserveArgs},
     replay::{Pace, park_until, progress_bar, refusal, say_rejected},
 };
 use crate::{
@@ -38,6 +42,11 @@ pub(crate) struct PublishArgs {
     /// that a source named lives only once in ten minutes.
     #[arg(long)]
     now: bool,
+    /// Which part of the batches is traced, from 0 to 1, if --observe says where to.
+    #[arg(long, value_name = "RATIO", default_value_t = ObserveConfig::SAMPLE_RATIO, value_parser = observe::ratio)]
+    sample: f64,
+    #[command(flatten)]
+    observe: ObserveArgs,
     #[command(flatten)]
     nats: NatsArgs,
     #[command(flatten)]
@@ -75,9 +84,12 @@ pub(crate) fn run(args: &PublishArgs, out: Out) -> anyhow::Result<()> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(2).enable_all().build().context("starting the runtime")?;
     let shards = args.nats.shards();
+    let meters = Meters::new();
+    let observed = runtime.block_on(async { watch(args, &meters) })?;
     let connection = runtime.block_on(connect(args, shards))?;
     let bar = progress_bar(out);
-    let mut publisher = Publisher::new(&runtime, connection.clone(), shards);
+    let mut publisher =
+        Publisher::new(&runtime, connection.clone(), (shards, observed.telemetry(), &meters));
     let mut tempo = Tempo::new(args.rate, args.now);
     let (begin, mut shift) = (Instant::now(), None);
     let mut chunk: Vec<Arc<Event>> = Vec::new();
@@ -101,9 +113,12 @@ pub(crate) fn run(args: &PublishArgs, out: Out) -> anyhow::Result<()> {
     bar.finish_and_clear();
     say_rejected(recording.account(), &args.recording);
     let account = publisher.finish();
-    runtime.block_on(connection.close());
-    let Account { published, refused, figures, .. } = account;
     let elapsed = begin.elapsed();
+    runtime.block_on(async {
+        connection.close().await;
+        observe::end(observed).await;
+    });
+    let Account { published, refused, figures, .. } = account;
     let summary = Summary {
         rows: recording.account().rows,
         rejected: recording.account().rejected_total(),
@@ -119,6 +134,13 @@ pub(crate) fn run(args: &PublishArgs, out: Out) -> anyhow::Result<()> {
         None => Ok(()),
         Some(why) => bail!(Usage(format!("{refused} events were not taken; the first: {why}"))),
     }
+}
+
+/// Begins to send what is seen of this run. From a task: it goes on in the background.
+fn watch(args: &PublishArgs, meters: &Meters) -> anyhow::Result<Observed> {
+    let boot = boot_number()?;
+    let name = format!("publish-{}", std::process::id());
+    Ok(args.observe.start((&name, boot), args.sample, meters)?)
 }
 
 async fn connect(args: &PublishArgs, shards: ShardCount) -> anyhow::Result<Connection> {
@@ -239,6 +261,7 @@ struct Publisher<'a> {
     runtime: &'a Runtime,
     bus: Arc<NatsBus>,
     shards: ShardCount,
+    durations: Histogram,
     waiting: Vec<Arc<Event>>,
     published: u64,
     refused: u64,
@@ -246,10 +269,30 @@ struct Publisher<'a> {
 }
 
 impl<'a> Publisher<'a> {
-    fn new(runtime: &'a Runtime, connection: Connection, shards: ShardCount) -> Self {
-        let options = NatsBusOptions { shards, ..NatsBusOptions::default() };
+    fn new(
+        runtime: &'a Runtime,
+        connection: Connection,
+        (shards, telemetry, meters): (ShardCount, Telemetry, &Meters),
+    ) -> Self {
+        let options = NatsBusOptions { shards, telemetry, ..NatsBusOptions::default() };
         let bus = Arc::new(NatsBus::new(connection, options));
-        Self { runtime, bus, shards, waiting: Vec::new(), published: 0, refused: 0, why: None }
+        let figures = bus.meter();
+        let observer = meters.observe_all(move |sheet| {
+            let figures = figures();
+            sheet.set(Metric::PublishedEvents, (), figures.published_events);
+            sheet.set(Metric::PublishRetries, (), figures.retries);
+        });
+        observer.keep();
+        Self {
+            runtime,
+            bus,
+            shards,
+            durations: meters.histogram(Metric::PublishDuration, ()),
+            waiting: Vec::new(),
+            published: 0,
+            refused: 0,
+            why: None,
+        }
     }
 
     /// Takes an event, once it is due; what came before it is sent before it is waited for.
@@ -273,8 +316,13 @@ impl<'a> Publisher<'a> {
         let flights = async {
             let flights = batches.into_iter().map(|((shard, level), events)| {
                 let (bus, count) = (Arc::clone(&self.bus), events.len());
+                let (durations, begun) = (self.durations.clone(), Instant::now());
                 let batch = Batch { shard, level, time, events };
-                spawn_named("publish", async move { (count, bus.publish(batch).await) })
+                spawn_named("publish", async move {
+                    let answer = bus.publish(batch).await;
+                    durations.record(begun.elapsed());
+                    (count, answer)
+                })
             });
             let mut landed = Vec::new();
             for flight in flights.collect::<Vec<_>>() {

@@ -9,8 +9,8 @@ use async_nats::jetstream::{
     publish::PublishAck,
 };
 use tapio_bus::{Batch, Offset, PublishError, WhenFull};
-use tapio_model::ShardId;
-use tapio_telemetry::spawn_named;
+use tapio_model::{ShardId, Text};
+use tapio_telemetry::{SpanKey, SpanName, spawn_named};
 use tokio::{
     sync::OwnedSemaphorePermit,
     time::{sleep, timeout},
@@ -142,15 +142,42 @@ impl Shipment {
         Ok(last)
     }
 
-    /// Puts an envelope into the stream, however often that takes.
+    /// Puts an envelope into the stream, and has a span of it.
     async fn store(&mut self, id: ShardId, envelope: &Envelope) -> Result<Offset, PublishError> {
+        let options = &self.shared.options;
+        let above = options.traceparent.as_ref().and_then(|of| of());
+        let mut span = options.telemetry.start(SpanName::Publish, above.as_deref());
+        span.set(SpanKey::Shard, u64::from(id.number()));
+        span.set(SpanKey::Level, envelope.level.name());
+        span.set(SpanKey::Messages, envelope.events);
+        span.set(SpanKey::BodyBytes, envelope.body.len() as u64);
+        span.set(SpanKey::Destination, envelope.subject.as_str());
+        let trail = span.traceparent().or_else(|| above.map(Text::from));
+        let stored = self.insist(id, envelope, trail.as_deref()).await;
+        match &stored {
+            Ok(offset) => span.set(SpanKey::Sequence, offset.0),
+            Err(PublishError::Closed) => span.fail("closed"),
+            Err(PublishError::Full) => span.fail("full"),
+            Err(PublishError::TooLarge { .. }) => span.fail("too_large"),
+            Err(PublishError::Empty | PublishError::UnknownShard(_)) => span.fail("refused"),
+        }
+        stored
+    }
+
+    /// Puts an envelope into the stream, however often that takes.
+    async fn insist(
+        &mut self,
+        id: ShardId,
+        envelope: &Envelope,
+        trail: Option<&str>,
+    ) -> Result<Offset, PublishError> {
         let shared = Arc::clone(&self.shared);
         let counters = &shared.counters;
         let backoff = Backoff::new(DELAYS[0], DELAYS[1], shared.connection.seed());
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let failure = match self.attempt(envelope).await {
+            let failure = match self.attempt(envelope, trail).await {
                 Ok(ack) => return Ok(self.settle(envelope, &ack, attempts > 1)),
                 Err(failure) => failure,
             };
@@ -185,7 +212,11 @@ impl Shipment {
         }
     }
 
-    async fn attempt(&self, envelope: &Envelope) -> Result<PublishAck, Failure> {
+    async fn attempt(
+        &self,
+        envelope: &Envelope,
+        trail: Option<&str>,
+    ) -> Result<PublishAck, Failure> {
         let connection = &self.shared.connection;
         // While it is away the client would queue what we repeat: once is enough.
         if !connection.is_connected() {
@@ -195,8 +226,8 @@ impl Shipment {
             .payload(envelope.body.clone())
             .message_id(&envelope.id)
             .expected_stream(&self.shared.stream);
-        if let Some(traceparent) = self.shared.options.traceparent.as_ref().and_then(|of| of()) {
-            message = message.header(TRACEPARENT, traceparent.as_str());
+        if let Some(traceparent) = trail {
+            message = message.header(TRACEPARENT, traceparent);
         }
         let subject = envelope.subject.clone();
         let sending = async {

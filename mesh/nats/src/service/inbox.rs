@@ -39,9 +39,10 @@ pub(super) async fn of_mesh(
     answer_all(&mut endpoint, &answer, sleep(DRAIN_MAX)).await;
 }
 
-/// Answers requests to the owner of a shard until told to stop, and then those that are under way.
+/// Answers requests to the owner of a shard, or to whichever node answers first, until told to stop,
+/// and then those that are under way.
 pub(super) async fn of_shard(
-    shard: ShardId,
+    shard: Option<ShardId>,
     (client, mut subscriber): (Client, Subscriber),
     counter: Arc<Counter>,
     stopped: watch::Receiver<bool>,
@@ -51,7 +52,7 @@ pub(super) async fn of_shard(
         async move {
             // Without a reply subject nobody waits: there is nothing to be done.
             let Some(to) = message.reply else { return };
-            let served = counter.serve(Some(shard), message.payload).await;
+            let served = counter.serve(shard, message.payload).await;
             let sent = match served.refused {
                 None => client.publish(to, served.body).await,
                 Some(reason) => {

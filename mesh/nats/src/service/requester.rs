@@ -1,6 +1,6 @@
 //! Asks: the mesh, or the owner of a shard.
 
-use std::{fmt, time::Duration};
+use std::{fmt, pin::pin, time::Duration};
 
 use async_nats::{Client, client::RequestErrorKind};
 use async_trait::async_trait;
@@ -14,6 +14,13 @@ use crate::{Connection, Subjects};
 
 /// What a request waits for beyond its deadline: the way there and back.
 const TRAVEL: Duration = Duration::from_secs(2);
+
+/// Part of its deadline after which a request that only reads is asked of every node: the one that
+/// took it may stand still, and the server goes on giving it its share for minutes.
+const HEDGE_PART: u32 = 4;
+
+/// Part of its deadline that is left for the way back of such an answer.
+const WAY_PART: u32 = 20;
 
 /// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +72,9 @@ impl Requester {
     pub async fn request(&self, request: &Request) -> Result<Answer, RequesterError> {
         let within = request.within() + TRAVEL;
         let bytes = encode_request(request, Form::MessagePack).into();
-        let reply = self.send(self.subjects.request().to_owned(), bytes, within).await;
+        let first = self.send(self.subjects.request().to_owned(), bytes, within);
+        let reply =
+            if request.op.is_read() { self.hedged(request, first).await } else { first.await };
         let reply = reply.map_err(|error| match error {
             AskError::NoResponders => RequesterError::NoMesh,
             AskError::Timeout => RequesterError::Timeout(within),
@@ -77,6 +86,32 @@ impl Requester {
             Reply::Part(_) => Err(RequesterError::Unreadable(DecodeError::Malformed {
                 what: "an owner's answer, where a coordinator's was expected".into(),
             })),
+        }
+    }
+
+    /// Waits for the reply to `request`, and asks all nodes if it does not come soon. Whatever
+    /// answers first is the answer.
+    async fn hedged(
+        &self,
+        request: &Request,
+        first: impl Future<Output = Result<Bytes, AskError>>,
+    ) -> Result<Bytes, AskError> {
+        let mut first = pin!(first);
+        let (deadline, after) = (request.within(), request.within() / HEDGE_PART);
+        if let Ok(reply) = timeout(after, &mut first).await {
+            return reply;
+        }
+        let left = deadline.saturating_sub(after + deadline / WAY_PART);
+        let again = Request { deadline: Some(left), ..request.clone() };
+        let bytes = encode_request(&again, Form::MessagePack).into();
+        let second = self.send(self.subjects.request_any(), bytes, left + TRAVEL);
+        tokio::select! {
+            reply = &mut first => reply,
+            // Whoever took the first may still answer where nobody takes the second.
+            reply = second => match reply {
+                Ok(reply) => Ok(reply),
+                Err(_unanswered) => first.await,
+            },
         }
     }
 

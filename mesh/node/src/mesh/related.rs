@@ -14,8 +14,9 @@ use tapio_wire::{Form, decode_reply, encode_request};
 
 use crate::OwnerMap;
 
-/// How long the other nodes may take: an incident waits for the answer before it is told.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// How long the other nodes may take. An incident is told without the answer after a quarter of a
+/// second, and merges if the answer says so later: a slow network must not part two halves for good.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The incidents of this node's other shards, and those of the other nodes.
 #[derive(Debug)]

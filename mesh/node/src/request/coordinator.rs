@@ -25,6 +25,9 @@ mod tests;
 /// Below this no owner is slow: a busy machine takes as long to wake a task.
 const HEDGE_MIN: Duration = Duration::from_millis(5);
 
+/// Knows the shard of the incidents that are anchored in a thing.
+type HomeOf = Arc<dyn Fn(&Entity) -> ShardId + Send + Sync>;
+
 /// What a coordinator needs.
 pub struct CoordinatorParts {
     /// This node's name.
@@ -38,7 +41,7 @@ pub struct CoordinatorParts {
     /// How roots are read.
     pub roots: SharedRecall,
     /// The shard of the incidents that are anchored in a thing.
-    pub home: Arc<dyn Fn(&Entity) -> ShardId + Send + Sync>,
+    pub home: HomeOf,
 }
 
 impl fmt::Debug for CoordinatorParts {

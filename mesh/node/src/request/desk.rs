@@ -8,9 +8,10 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use tapio_bus::{Serve, Served};
-use tapio_model::{Part, Refusal, RefusalReason, Reply, ShardId, Text};
+use tapio_model::{Op, Part, Refusal, RefusalReason, Reply, ShardId, Text};
+use tapio_telemetry::{Label, Meters, Metric, RequestOp, RequestResult};
 use tapio_wire::{Form, decode_request, encode_reply_within};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{Coordinator, OwnerMap, port::SharedAnswering};
 
@@ -41,6 +42,7 @@ pub struct RequestDesk {
     local: SharedAnswering,
     reply_bytes_max: usize,
     figures: Mutex<RequestFigures>,
+    meters: Meters,
 }
 
 impl RequestDesk {
@@ -48,7 +50,14 @@ impl RequestDesk {
     #[must_use]
     pub fn new(coordinator: Coordinator, reply_bytes_max: usize) -> Self {
         let (node, owners, local) = coordinator.identity();
-        Self { node, coordinator, owners, local, reply_bytes_max, figures: Mutex::default() }
+        let (figures, meters) = (Mutex::default(), Meters::new());
+        Self { node, coordinator, owners, local, reply_bytes_max, figures, meters }
+    }
+
+    /// Has every request counted and timed in `meters`.
+    #[must_use]
+    pub fn measured(self, meters: &Meters) -> Self {
+        Self { meters: meters.clone(), ..self }
     }
 
     /// Returns the coordinator.
@@ -68,19 +77,33 @@ impl RequestDesk {
     }
 
     async fn coordinated(&self, bytes: &[u8]) -> Result<Reply, Refusal> {
-        let request = decode_request(bytes)?;
+        let begun = Instant::now();
+        let request = decode_request(bytes).inspect_err(|_| {
+            self.measure((RequestOp::Unread, RequestResult::Refused), begun);
+        })?;
+        let op = label(&request.op);
         self.count(|figures| *figures.coordinated.entry(request.op.name()).or_default() += 1);
-        let answer = self.coordinator.run(&request).await?;
+        let answer = self.coordinator.run(&request).await;
+        let answer = answer.inspect_err(|_| self.measure((op, RequestResult::Refused), begun))?;
         let is_complete = answer.is_complete();
         self.count(|figures| {
             *(if is_complete { &mut figures.complete } else { &mut figures.partial }) += 1;
         });
+        let result = if is_complete { RequestResult::Complete } else { RequestResult::Partial };
+        self.measure((op, result), begun);
         Ok(Reply::Answer(answer))
+    }
+
+    fn measure(&self, (op, result): (RequestOp, RequestResult), begun: Instant) {
+        let labels = (Label::Op(op), Label::Request(result));
+        self.meters.counter(Metric::Requests, labels).add(1);
+        self.meters.histogram(Metric::RequestDuration, Label::Op(op)).record(begun.elapsed());
     }
 
     async fn answered(&self, shard: ShardId, bytes: &[u8]) -> Result<Reply, Refusal> {
         let request = decode_request(bytes)?;
         self.count(|figures| *figures.answered.entry(request.op.name()).or_default() += 1);
+        self.meters.counter(Metric::ShardRequests, Label::Op(label(&request.op))).add(1);
         let listed = request.shards.iter().copied().filter(|shard| self.owners.has(*shard));
         let mut shards: BTreeSet<_> = listed.collect();
         if request.shards.is_empty() {
@@ -103,6 +126,17 @@ impl RequestDesk {
         }
         let reply = reply.unwrap_or_else(Reply::Refused);
         Served { body: encode_reply_within(reply, form, self.reply_bytes_max).into(), refused }
+    }
+}
+
+/// What an op is called in metrics.
+const fn label(op: &Op) -> RequestOp {
+    match op {
+        Op::Story(_) | Op::Trace(_) | Op::Entity(_) | Op::List { .. } => RequestOp::Query,
+        Op::Related { .. } => RequestOp::Related,
+        Op::WhoOwns(_) => RequestOp::WhoOwns,
+        Op::Deliver { .. } => RequestOp::Deliver,
+        Op::Handoff(_) => RequestOp::Handoff,
     }
 }
 

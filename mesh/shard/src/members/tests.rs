@@ -102,6 +102,22 @@ fn a_new_boot_replaces_the_old_one_for_good() {
 }
 
 #[test]
+fn the_last_word_of_an_old_boot_that_comes_late_shuts_nobody_out_for_good() {
+    let (old, new) = (node(0, 1), node(0, 2));
+    for late in [Some(sign(&old)), None] {
+        let mut members = watch();
+        hear(&mut members, &new, 1, ms(0));
+        hear(&mut members, &new, 2, ms(100));
+        members.hear(&new.name, 3, late.clone(), ms(200));
+        assert_eq!(hear(&mut members, &new, 4, ms(350)), Heard::Outlived, "{late:?}");
+        attend_until(&mut members, ms(200) + TTL);
+        hear(&mut members, &new, 5, ms(200) + TTL);
+        assert_eq!(members.life_of(&new, ms(200) + TTL), Life::Alive, "{late:?}");
+        assert_eq!(live(&members, ms(200) + TTL), std::slice::from_ref(&new), "{late:?}");
+    }
+}
+
+#[test]
 fn only_the_last_boots_of_a_name_are_remembered() {
     let mut members = watch();
     for boot in 0..50 {

@@ -46,6 +46,10 @@ pub(crate) struct RootV1<'a> {
     claims: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     trying: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hearing: Option<u64>,
+    #[serde(default, skip_serializing_if = "Capped::is_empty")]
+    given_up: Capped<u64>,
     #[serde(borrow)]
     pieces: Capped<PieceV1<'a>>,
     #[serde(borrow)]
@@ -71,6 +75,8 @@ impl<'a> From<&'a Root> for RootV1<'a> {
             unread_gaps: root.unread_gaps,
             claims: root.claims,
             trying: root.trying,
+            hearing: root.hearing,
+            given_up: root.given_up.iter().copied().collect(),
             pieces: root.pieces.iter().map(PieceV1::from).collect(),
             outbox: root.outbox.iter().map(PostedV1::from).collect(),
         }
@@ -105,6 +111,8 @@ impl TryFrom<RootV1<'_>> for Root {
             unread_gaps: root.unread_gaps,
             claims: root.claims,
             trying: root.trying,
+            hearing: root.hearing,
+            given_up: root.given_up.into_items("entries given up")?,
             pieces: unique(pieces, "pieces")?,
             outbox: root.outbox.into_model("parcels", Posted::try_from)?,
         })

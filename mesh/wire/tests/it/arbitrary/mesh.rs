@@ -182,8 +182,13 @@ prop_compose! {
     pub(crate) fn root()(
         (epoch, commit, processed, findings_read) in any::<(u64, u64, u64, u64)>(),
         (live_traces, unread_gaps, claims) in any::<(u64, u64, u32)>(),
-        (owner, released, trying) in
-            (option::of(node()), any::<bool>(), option::of(any::<u64>())),
+        (owner, released, trying, hearing, given_up) in (
+            option::of(node()),
+            any::<bool>(),
+            option::of(any::<u64>()),
+            option::of(any::<u64>()),
+            vec(any::<u64>(), 0..3),
+        ),
         (now, low, ticks) in (time(), mark(), vec(mark(), 0..4)),
         received in btree_map(shard(), any::<u64>(), 0..4),
         ledger in ledger(),
@@ -194,7 +199,7 @@ prop_compose! {
         let low = Mark { sequence, ..low };
         Root {
             epoch, owner, commit, released, now, processed, low, ticks, findings_read, received,
-            ledger, live_traces, unread_gaps, claims, trying, pieces, outbox,
+            ledger, live_traces, unread_gaps, claims, trying, hearing, given_up, pieces, outbox,
         }
     }
 }

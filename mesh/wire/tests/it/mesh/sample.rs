@@ -121,6 +121,8 @@ pub(crate) fn root() -> Root {
         unread_gaps: 1,
         claims: 2,
         trying: Some(4_712),
+        hearing: None,
+        given_up: Vec::new(),
         pieces: [
             (PieceKey::Graves(0), chunks(&[1, 2], TIME)),
             (PieceKey::Graves(1), Content::Inline(vec![1, 0, 0, 0, 0])),
