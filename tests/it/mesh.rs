@@ -17,7 +17,7 @@ mod world;
 use std::time::Duration;
 
 use tapio_chaos::real::NatsBinary;
-use tapio_tests::{Need, python_with_opentelemetry};
+use tapio_tests::{Need, python_with_opentelemetry, tapio_binary};
 use tokio::{runtime::Builder, time::timeout};
 
 use crate::Case;
@@ -49,6 +49,8 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 fn run(test: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    // Building takes as long as it takes, and is no part of the test.
+    tapio_binary()?;
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
     runtime.block_on(async {

@@ -20,10 +20,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tapio-wire", &["tapio-model", "tapio-shard"]),
     ("tapio-bus", &["tapio-model", "tapio-shard"]),
     ("tapio-telemetry", &["tapio-model"]),
-    (
-        "tapio-nats",
-        &["tapio-bus", "tapio-model", "tapio-shard", "tapio-telemetry", "tapio-wire"],
-    ),
+    ("tapio-nats", &["tapio-bus", "tapio-model", "tapio-shard", "tapio-telemetry", "tapio-wire"]),
     ("tapio-engine", &["tapio-model"]),
     ("tapio-patterns", &["tapio-engine", "tapio-model"]),
     (

@@ -174,6 +174,7 @@ struct Owner<'a, B> {
     caution: Option<Caution>,
     committed_at: Instant,
     heard_at: Instant,
+    looked_at: Instant,
     /// Entries that waited behind the last one that was read.
     waiting: u64,
     next: Option<LogEntry>,
@@ -253,6 +254,7 @@ impl<'a, B: Brain> Owner<'a, B> {
             caution,
             committed_at: instant,
             heard_at: instant,
+            looked_at: instant,
             waiting: replayed.waiting,
             next: replayed.next,
         })
@@ -329,6 +331,11 @@ impl<'a, B: Brain> Owner<'a, B> {
 
     /// Lets time pass where no entry brings it along, and asks what is to be asked.
     async fn pass(&mut self) -> Result<(), Ended> {
+        // Who was stopped has not heard what came meanwhile: that brings its own time along.
+        if self.looked_at.elapsed() >= self.parts.limits.idle {
+            self.heard_at = Instant::now();
+        }
+        self.looked_at = Instant::now();
         let Some(time) = self.parts.fabric.log_time() else { return Ok(()) };
         if self.is_idle() && time > self.now {
             let was_due = self.brain.advance(time).await?;

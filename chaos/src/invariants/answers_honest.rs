@@ -40,7 +40,12 @@ mod tests {
     fn asked(answer: QueryAnswer) -> Record {
         let mut record = sample::good();
         let took = Duration::from_millis(3);
-        record.queries.push(QuerySeen { at: Duration::from_secs(1), took, shards_needed: 16, answer });
+        record.queries.push(QuerySeen {
+            at: Duration::from_secs(1),
+            took,
+            shards_needed: 16,
+            answer,
+        });
         record
     }
 

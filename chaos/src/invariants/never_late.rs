@@ -6,7 +6,8 @@ pub(super) fn check(record: &Record) -> Vec<String> {
     let Some(bound) = record.bounds.late_max else { return Vec::new() };
     let late: Vec<_> = record.lateness().into_iter().filter(|late| *late > bound).collect();
     let worst = late.iter().max();
-    let say = |worst| format!("{} events were late by more than {bound:?}, up to {worst:?}", late.len());
+    let say =
+        |worst| format!("{} events were late by more than {bound:?}, up to {worst:?}", late.len());
     worst.map(say).into_iter().collect()
 }
 

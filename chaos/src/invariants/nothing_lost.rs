@@ -15,8 +15,7 @@ pub(super) fn check(record: &Record) -> Vec<String> {
         }
     }
     let stories = record.stories();
-    let cited: BTreeSet<EventId> =
-        stories.by_id.values().flat_map(|told| told.cited()).collect();
+    let cited: BTreeSet<EventId> = stories.by_id.values().flat_map(|told| told.cited()).collect();
     let lost = record.acked().filter_map(|(event, sending)| {
         let shard = sending.shard;
         match outcomes.get(&event) {

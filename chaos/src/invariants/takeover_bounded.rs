@@ -10,7 +10,9 @@ pub(super) fn check(record: &Record) -> Vec<String> {
     let violations = takeovers.filter_map(|takeover| {
         let (shard, from, at) = (takeover.shard, &takeover.from, takeover.at);
         match takeover.took {
-            None if record.is_settled => Some(format!("nobody took shard {shard} over from {from}")),
+            None if record.is_settled => {
+                Some(format!("nobody took shard {shard} over from {from}"))
+            }
             Some(took) if took > bound && !has_company(record, at, at + took) => {
                 Some(format!("shard {shard} of {from} was without an owner for {took:?}"))
             }

@@ -39,7 +39,8 @@ impl Director {
         while Instant::now() < end {
             self.wait(50, 800).await;
             let has_fuse = self.options.has(Trouble::Fuse) && self.rng.random_range(0..4) == 0;
-            let trouble = if has_fuse { Some(Trouble::Fuse) } else { acts.choose(&mut self.rng).copied() };
+            let trouble =
+                if has_fuse { Some(Trouble::Fuse) } else { acts.choose(&mut self.rng).copied() };
             if let Some(trouble) = trouble {
                 self.act(trouble).await;
             }

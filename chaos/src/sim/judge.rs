@@ -38,16 +38,16 @@ pub(super) fn record(middle: &Middle, published: &Published, expected: &Expected
         }
     }
     for (shard, writes) in &middle.roots {
-        record.roots.extend(writes.iter().map(|written| {
-            RootSeen::of(&written.root, *shard, written.revision.0, written.at)
-        }));
+        record.roots.extend(
+            writes
+                .iter()
+                .map(|written| RootSeen::of(&written.root, *shard, written.revision.0, written.at)),
+        );
     }
     record
 }
 
-fn places(
-    middle: &Middle,
-) -> impl Iterator<Item = (std::time::Duration, Address, &bytes::Bytes)> {
+fn places(middle: &Middle) -> impl Iterator<Item = (std::time::Duration, Address, &bytes::Bytes)> {
     middle
         .arrivals
         .iter()
@@ -63,9 +63,8 @@ pub(super) fn excuse(middle: &Middle, record: &mut Record) {
     // Who was told half of an incident cannot tell the whole of it, nor know the rest for its own.
     let incident_of = |event: &EventId| record.expected.incident_of(*event);
     let incidents: BTreeSet<u32> = lost.iter().chain(&shed).filter_map(incident_of).collect();
-    let is_excused = |event: &EventId| {
-        incident_of(event).is_some_and(|incident| incidents.contains(&incident))
-    };
+    let is_excused =
+        |event: &EventId| incident_of(event).is_some_and(|incident| incidents.contains(&incident));
     record.tellings.retain(|heard| !heard.telling.story.event_ids.iter().any(is_excused));
     let untold: BTreeSet<EventId> =
         record.sent.keys().filter(|event| is_excused(event)).copied().collect();
@@ -93,10 +92,8 @@ pub(super) fn excuse(middle: &Middle, record: &mut Record) {
 fn lost_events(middle: &Middle, record: &Record) -> BTreeSet<EventId> {
     let needed = middle.aged.iter().filter(|aged| aged.is_needed);
     let events = needed.filter_map(|aged| decode_batch(&aged.entry.body).ok());
-    let traces: BTreeSet<TraceId> = events
-        .flat_map(|decoded| decoded.batch.events)
-        .map(|event| event.trace.trace_id)
-        .collect();
+    let traces: BTreeSet<TraceId> =
+        events.flat_map(|decoded| decoded.batch.events).map(|event| event.trace.trace_id).collect();
     if traces.is_empty() {
         return BTreeSet::new();
     }

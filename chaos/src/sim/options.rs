@@ -85,9 +85,8 @@ impl SimOptions {
 
     pub(super) fn owner_limits(&self) -> OwnerLimits {
         let mut rng = StdRng::seed_from_u64(self.seed ^ 0x0117_1175);
-        let mut millis = |times: &[u64]| {
-            Duration::from_millis(times.choose(&mut rng).copied().unwrap_or(1_000))
-        };
+        let mut millis =
+            |times: &[u64]| Duration::from_millis(times.choose(&mut rng).copied().unwrap_or(1_000));
         let write_after = millis(&[200, 800, 2_500]);
         let chunk_grace = millis(&[500, 60_000]);
         let commit_every = millis(&[100, 250, 250]);

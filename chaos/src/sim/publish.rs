@@ -116,7 +116,10 @@ impl Publisher {
                 }
                 if self.options.has(Trouble::Repeat) && self.rng.random_range(0..6) == 0 {
                     let later = at + Duration::from_millis(self.rng.random_range(REPEAT_LAG_MS));
-                    self.jobs.insert((later, usize::MAX - self.jobs.len()), Job::Again(shard, body, ids));
+                    self.jobs.insert(
+                        (later, usize::MAX - self.jobs.len()),
+                        Job::Again(shard, body, ids),
+                    );
                 }
             }
             Job::Again(shard, body, ids) => {
@@ -149,8 +152,13 @@ impl Publisher {
         reason: Option<DeadReason>,
     ) {
         let sequence = self.append(shard, body.clone(), ids);
-        let indigestible =
-            reason.map(|reason| Indigestible { shard, sequence, reason, body, events: ids.to_vec() });
+        let indigestible = reason.map(|reason| Indigestible {
+            shard,
+            sequence,
+            reason,
+            body,
+            events: ids.to_vec(),
+        });
         self.published.indigestible.extend(indigestible);
     }
 

@@ -90,7 +90,11 @@ impl SweepReport {
         self.bad_seeds.is_empty()
     }
 
-    fn of(seeds: &Range<u64>, options: &SweepOptions, outcomes: &BTreeMap<u64, SimOutcome>) -> Self {
+    fn of(
+        seeds: &Range<u64>,
+        options: &SweepOptions,
+        outcomes: &BTreeMap<u64, SimOutcome>,
+    ) -> Self {
         let sum = |figure: fn(&SimOutcome) -> u64| outcomes.values().map(figure).sum();
         let mut coverage = Coverage::default();
         outcomes.values().for_each(|outcome| coverage.add(&outcome.coverage));
@@ -142,7 +146,8 @@ pub fn sweep(
         let patterns = tapio_patterns::patterns();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            let is_enough = options.stop_after.is_some_and(|max| bad.load(Ordering::Relaxed) >= max);
+            let is_enough =
+                options.stop_after.is_some_and(|max| bad.load(Ordering::Relaxed) >= max);
             if seed >= seeds.end || is_enough {
                 return Ok(());
             }

@@ -75,7 +75,12 @@ impl Trouble {
     pub const fn is_act(self) -> bool {
         !matches!(
             self,
-            Self::ShortLog | Self::Repeat | Self::Garbage | Self::Panic | Self::Deadly | Self::Scarce
+            Self::ShortLog
+                | Self::Repeat
+                | Self::Garbage
+                | Self::Panic
+                | Self::Deadly
+                | Self::Scarce
         )
     }
 }

@@ -48,9 +48,6 @@ impl Weather {
         chunk_delay_max: Duration::ZERO,
     };
     /// Chunks are slow, and replicas of them lag behind.
-    pub(super) const SLOW_CHUNKS: Self = Self {
-        lagging_chunks: 200,
-        chunk_delay_max: Duration::from_millis(250),
-        ..Self::FAIR
-    };
+    pub(super) const SLOW_CHUNKS: Self =
+        Self { lagging_chunks: 200, chunk_delay_max: Duration::from_millis(250), ..Self::FAIR };
 }

@@ -266,9 +266,8 @@ impl Middle {
                 continue;
             }
             let last = self.roots.get(shard).and_then(|writes| writes.last());
-            let (low, processed) = last.map_or((0, 0), |written| {
-                (written.root.low.sequence, written.root.processed)
-            });
+            let (low, processed) =
+                last.map_or((0, 0), |written| (written.root.low.sequence, written.root.processed));
             let gone = entries.partition_point(|entry| entry.sequence < first);
             self.aged.extend(entries.drain(..gone).map(|entry| Aged {
                 shard: *shard,

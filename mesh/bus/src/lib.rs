@@ -11,9 +11,9 @@ pub use fabric::{
     Beat, BeatReader, Fabric, FabricError, LogEntry, LogReader, Parcel, Receipt, Revision,
     SharedFabric, SwapError, Versioned,
 };
-pub use tapio_model::{Address, ChunkName};
 pub use memory::{MemoryBus, MemoryBusLimits, WhenFull};
 pub use port::{
     Batch, Bus, BusStats, Delivery, Offset, PublishError, Start, SubscribeError, Subscription,
 };
 pub use request::{Ask, AskError, Serve, Served, SharedAsk, SharedServe};
+pub use tapio_model::{Address, ChunkName};

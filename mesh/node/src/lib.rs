@@ -22,9 +22,9 @@ pub use http::{Health, HealthSource, HttpError, HttpServer};
 pub use mesh::{MeshError, MeshNode, MeshParts};
 pub use paths::{Paths, default_paths};
 pub use request::{
-    Answering, AskId, Asking, Coordinator, CoordinatorParts, Effect,
-    Gathered, Input, LatencyEstimate, OwnerMap, Plan, Recall, Recalled, RequestDesk,
-    RequestFigures, SCATTER_ASKS_MAX, Scatter, SharedAnswering, SharedRecall,
+    Answering, AskId, Asking, Coordinator, CoordinatorParts, Effect, Gathered, Input,
+    LatencyEstimate, OwnerMap, Plan, Recall, Recalled, RequestDesk, RequestFigures,
+    SCATTER_ASKS_MAX, Scatter, SharedAnswering, SharedRecall,
 };
 pub use status::StatusSource;
 pub use store::{Lookup, StoreError, StoreLimits, StoreStats, StoryStore};

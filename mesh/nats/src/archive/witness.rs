@@ -94,8 +94,7 @@ impl Archive {
         let bucket = self.subjects.bucket(Bucket::Roots);
         let (stream, filter) = (format!("KV_{bucket}"), format!("$KV.{bucket}.>"));
         let reader = self.fabric.read_kept(&stream, filter, 1).await;
-        let reader =
-            reader.map_err(|why| ArchiveError::Failed { stream: stream.clone(), why })?;
+        let reader = reader.map_err(|why| ArchiveError::Failed { stream: stream.clone(), why })?;
         Ok(RootFeed { reader, stream })
     }
 

@@ -92,10 +92,10 @@ impl Answers {
             Op::Related { entities, at } => Ok((self.related(shard, entities, *at), 0)),
             Op::WhoOwns(_) => {
                 let epoch = self.view.borrow().held.get(&shard).map(|status| Epoch(status.epoch));
-                let owner = self.owners.owner(shard).map(|owner| Owner {
-                    epoch: epoch.unwrap_or(owner.epoch),
-                    ..owner
-                });
+                let owner = self
+                    .owners
+                    .owner(shard)
+                    .map(|owner| Owner { epoch: epoch.unwrap_or(owner.epoch), ..owner });
                 Ok((vec![Item::Owner { shard, owner }], 0))
             }
             Op::Deliver { events } => self.deliver(shard, events).await,

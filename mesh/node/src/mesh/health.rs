@@ -26,7 +26,9 @@ impl HealthSource for MeshHealth {
         match view.state {
             Some(NodeState::Ready) => {}
             Some(NodeState::Leaving) => reasons.push("leaving the mesh".to_owned()),
-            Some(NodeState::Joining) | None => reasons.push("watching who else is there".to_owned()),
+            Some(NodeState::Joining) | None => {
+                reasons.push("watching who else is there".to_owned());
+            }
         }
         if view.is_cut_off {
             reasons.push("NATS does not answer: is it up, and may we write?".to_owned());

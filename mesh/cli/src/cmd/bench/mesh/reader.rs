@@ -86,12 +86,8 @@ pub(super) async fn raw(args: &MeshArgs, server: &Server) -> anyhow::Result<Spee
     let envelopes = args.full_events / batch_events;
     let in_flight = Arc::new(Semaphore::new(IN_FLIGHT as usize));
     let (usage, begin) = (Usage::begin(server), Instant::now());
-    let mut sent = 0;
-    for (body, subject) in bodies.iter().cycle().zip(subjects.iter().cycle()) {
-        if sent == envelopes {
-            break;
-        }
-        sent += 1;
+    let pairs = bodies.iter().cycle().zip(subjects.iter().cycle());
+    for (body, subject) in pairs.take(usize::try_from(envelopes)?) {
         let permit = Arc::clone(&in_flight).acquire_owned().await?;
         let (jetstream, subject, body) =
             (connection.jetstream().clone(), subject.clone(), body.clone());
