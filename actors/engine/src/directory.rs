@@ -94,20 +94,20 @@ impl<T> Directory<T> {
         if self.is_replaying && self.is_known(trace_id) {
             return Admission::Known;
         }
-        let past = self.past.get(&trace_id).filter(|grave| grave.until > now);
+        let past = || self.past.get(&trace_id).filter(|grave| grave.until > now);
         if self.live.contains_key(&trace_id) {
             // A later life does not know what an earlier one has seen: see below.
             let is_old =
                 |grave: &Grave| grave.ending == Ending::Closed && event.time <= grave.newest;
-            return match past {
-                Some(past) if is_old(past) => Admission::Refused(Outcome::Late),
-                Some(_) | None => Admission::Live,
-            };
+            if binding.is_inferred() && past().is_some_and(is_old) {
+                return Admission::Refused(Outcome::Late);
+            }
+            return Admission::Live;
         }
         if event.time < now.before(limits.late_horizon) {
             return Admission::Refused(Outcome::Late);
         }
-        let incarnation = match past {
+        let incarnation = match past() {
             None => Incarnation::default(),
             Some(past) => match past.ending {
                 Ending::Quarantined => return Admission::Refused(Outcome::DeadLetter),

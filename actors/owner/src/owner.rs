@@ -220,7 +220,6 @@ impl<'a, B: Brain> Owner<'a, B> {
         // Once is enough: what has aged out is behind now.
         intake.processed = intake.processed.max(events.first_kept().saturating_sub(1));
         intake.findings_read = intake.findings_read.max(findings.first_kept().saturating_sub(1));
-        let processed = intake.processed;
         let rules = Arc::clone(&parts.rules);
         let replayed = load::replay(&root, state.shard, rules, &mut events, source).await;
         let replayed = replayed.map_err(Ended::Dropped)?;
@@ -240,6 +239,7 @@ impl<'a, B: Brain> Owner<'a, B> {
             committer: Some(committer),
             events,
             findings,
+            processed: intake.processed,
             intake,
             heard: match limits.breaks(Sabotage::ForgetReceived) {
                 true => BTreeMap::new(),
@@ -248,7 +248,6 @@ impl<'a, B: Brain> Owner<'a, B> {
             trails: Trails::default(),
             answers: FuturesUnordered::new(),
             now: root.now,
-            processed,
             uncommitted: 0,
             is_changed: gaps > 0,
             caution,
