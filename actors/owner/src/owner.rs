@@ -336,16 +336,13 @@ impl<'a, B: Brain> Owner<'a, B> {
         }
         self.looked_at = Instant::now();
         let Some(time) = self.parts.fabric.log_time() else { return Ok(()) };
-        if self.is_idle() && time > self.now {
-            let was_due = self.brain.advance(time).await?;
-            if was_due {
-                self.now = time;
-                self.is_changed = true;
-                self.intake.ticks.push(Mark { sequence: self.processed, now: time });
-            }
-        } else {
-            // The incidents' time passes too; that of the traces is the log's.
-            self.brain.advance(self.now).await?;
+        // The incidents' time passes too; that of the traces is the log's, unless that is silent. An
+        // entry that nobody can read moves the log's time and not the brain's.
+        let time = if self.is_idle() { time.max(self.now) } else { self.now };
+        if self.brain.advance(time).await? {
+            self.now = time;
+            self.is_changed = true;
+            self.intake.ticks.push(Mark { sequence: self.processed, now: time });
         }
         for question in self.brain.take_questions().await? {
             self.parts.figures.questions.add(1);

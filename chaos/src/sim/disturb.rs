@@ -50,14 +50,13 @@ impl Director {
         }
     }
 
-    /// Lets everything be well again.
+    /// Lets everything be well again, but for fuses that still burn.
     pub(super) fn calm(&mut self) {
         let mut middle = self.world.middle();
         middle.weather = Weather::FAIR;
         middle.outage_until = None;
         drop(middle);
         for node in &mut self.nodes {
-            node.take_fuses();
             node.resume();
             node.cut_off(false);
             node.start();
@@ -80,7 +79,7 @@ impl Director {
             let step = steps.choose(&mut self.rng).copied().unwrap_or(Step::Claim);
             self.set_fuse(number, step, 4);
         }
-        if has_fuses && is_deadly && self.rng.random_range(0..3) == 0 {
+        if has_fuses && is_deadly && self.rng.random_range(0..3) > 0 {
             self.set_fuse(number, Step::Announce, 1);
         }
     }
@@ -160,7 +159,11 @@ impl Director {
     /// Whoever comes to one of two steps next dies there.
     fn light_fuses(&mut self) {
         for _ in 0..2 {
-            let step = Step::ALL.choose(&mut self.rng).copied().unwrap_or(Step::Cut);
+            // Some steps are rarely come to at all.
+            let rare =
+                [Step::DeadLetter, Step::Sweep, Step::Sweep, Step::Trim, Step::Trim, Step::Hear];
+            let steps = if self.rng.random_range(0..3) == 0 { &rare } else { Step::ALL };
+            let step = steps.choose(&mut self.rng).copied().unwrap_or(Step::Cut);
             for number in 0..self.nodes.len() {
                 self.set_fuse(number, step, 3);
             }

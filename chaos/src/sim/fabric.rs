@@ -169,16 +169,6 @@ impl Fabric for NodeFabric {
 
     async fn remove_chunk(&self, name: ChunkName) -> Result<(), FabricError> {
         let removed = self.call(Step::Sweep, move |world| {
-            let age = world.age();
-            for (shard, writes) in &world.middle().roots {
-                if let Some(w) = writes.last() {
-                    for (key, content) in &w.root.pieces {
-                        if content.chunks().contains(&name) {
-                            tracing::info!(%name, %shard, ?key, ?age, epoch = w.root.epoch, commit = w.root.commit, "XX removed in use");
-                        }
-                    }
-                }
-            }
             world.middle().chunks.remove(&name);
         });
         Ok(removed.await?)

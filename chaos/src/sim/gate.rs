@@ -89,10 +89,6 @@ impl Gate {
         lock(&self.fuses).push(fuse);
     }
 
-    pub(super) fn take_fuses(&self) {
-        lock(&self.fuses).clear();
-    }
-
     /// Passes one side of a step, if the node lives to tell. A dead node's call never returns.
     pub(super) async fn pass(&self, step: Step, moment: Moment) {
         if self.is_over_at(step, moment) && !self.is_dead() {

@@ -121,10 +121,6 @@ impl SimNode {
         self.with_gate(|gate| gate.set_fuse(fuse));
     }
 
-    pub(super) fn take_fuses(&self) {
-        self.with_gate(Gate::take_fuses);
-    }
-
     pub(super) fn pause(&self) {
         self.with_gate(Gate::pause);
     }

@@ -88,7 +88,8 @@ impl SimOptions {
         let mut millis =
             |times: &[u64]| Duration::from_millis(times.choose(&mut rng).copied().unwrap_or(1_000));
         let write_after = millis(&[200, 800, 2_500]);
-        let chunk_grace = millis(&[500, 60_000]);
+        // Longer than a load that somebody was stopped in.
+        let chunk_grace = millis(&[5_000, 60_000]);
         let commit_every = millis(&[100, 250, 250]);
         OwnerLimits {
             write_after,

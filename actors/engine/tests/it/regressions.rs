@@ -264,3 +264,29 @@ fn a_long_lived_trace_does_not_grow_with_what_it_cited() {
     assert!(shard.ledger().story > 1_900, "{:?}", shard.ledger());
     assert!(sizes[1_999] < sizes[499] * 5 / 4, "{} and then {}", sizes[499], sizes[1_999]);
 }
+
+/// A trace told its story and closed. A straggler began its next life, and in that life the whole
+/// batch came once more: it was told a second time, because a life knows only its own events.
+#[test]
+fn a_repeat_from_an_earlier_life_is_late_while_a_later_one_lives() {
+    let rules = rules(Limits::default());
+    let window = rules.limits().window;
+    let mut shard = Shard::new(rules);
+    let first = [
+        Sketch { number: 1, kind: Kind::ProbeFailed, ..Sketch::default() },
+        killing(2, Duration::from_millis(1)),
+    ];
+    for sketch in &first {
+        shard.observe(event(sketch), at(sketch.at));
+    }
+    let closed = window * 3;
+    shard.advance(at(closed));
+    assert_eq!((shard.live_traces(), shard.ledger().story), (0, 2));
+    let straggler = Sketch { number: 3, at: secs(1), ..Sketch::default() };
+    assert_eq!(shard.observe(event(&straggler), at(closed)), Outcome::Open);
+    for sketch in &first {
+        assert_eq!(shard.observe(event(sketch), at(closed)), Outcome::Late);
+    }
+    shard.advance(at(closed * 2));
+    assert_eq!(shard.ledger().story, 2, "told twice");
+}
