@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn a_merged_storys_events_are_its_heirs() {
+    fn events_of_a_merged_story_are_its_heirs() {
         let mut record = sample::good();
         let into = sample::story_id(1);
         sample::tell(&mut record, 2, 0, State::Opened, 0..1);

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_that_was_let_go_or_was_anothers_is_not_taken_over() {
+    fn a_shard_that_was_let_go_or_belongs_to_another_is_not_taken_over() {
         let kill = FaultSeen {
             at: Duration::from_millis(1_000),
             ended: None,

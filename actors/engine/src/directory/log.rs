@@ -131,7 +131,7 @@ impl<T> Directory<T> {
     }
 
     /// Returns the live traces that need entries of the log from before `old`: those whose need is
-    /// oldest, [`CUT_TRACES_MAX`] at most.
+    /// oldest, 512 at most.
     #[must_use]
     pub fn old_residents(&self, old: Timestamp) -> Vec<TraceId> {
         let Some(residents) = &self.residents else { return Vec::new() };
