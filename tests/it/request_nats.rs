@@ -162,8 +162,11 @@ async fn silent() -> Result<(), String> {
         let request = Request { deadline: Some(deadline), ..Request::new(Op::List { limit: 9 }) };
         let begun = Instant::now();
         let answer = requester.request(&request).await.map_err(said)?;
-        check(begun.elapsed() < deadline + SLACK, format!("{:?}", begun.elapsed()))?;
-        check(!answer.is_complete() && answer.took >= deadline, format!("{answer:?}"))?;
+        let took = begun.elapsed();
+        // Who is asked again has a little less time, for the way back.
+        let waited = deadline - deadline / 10..deadline + SLACK;
+        check(waited.contains(&took), format!("{took:?}"))?;
+        check(!answer.is_complete(), format!("{answer:?}"))?;
         let (stale, missing) = (&answer.shards.stale, &answer.shards.missing);
         check(*stale == [ShardId::new(1)] && *missing == [ShardId::new(3)], format!("{answer:?}"))?;
     }

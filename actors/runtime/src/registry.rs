@@ -26,6 +26,16 @@ struct Slot {
     failures: u32,
     /// The deadline an alarm was last set for.
     alarm: Timestamp,
+    /// What the figures have of it.
+    counted: Counted,
+}
+
+/// What one trace adds to the figures of its shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Counted {
+    actors: u64,
+    bytes: u64,
+    waiting: u64,
 }
 
 impl Slot {
@@ -37,7 +47,29 @@ impl Slot {
             is_woken: false,
             failures: 0,
             alarm: Timestamp::MIN,
+            counted: Counted::default(),
         }
+    }
+
+    /// Brings the figures up to date with this trace: all of it is at hand here, and a walk through
+    /// every trace to add them up would hold the shard up.
+    fn count(&mut self, stats: &mut ShardStats) {
+        let cell = self.cell.borrow();
+        let now = Counted {
+            actors: u64::from(self.addr.is_some()),
+            bytes: cell.trace.bytes() as u64,
+            waiting: cell.inbox.len() as u64,
+        };
+        drop(cell);
+        stats.recount(std::mem::replace(&mut self.counted, now), now);
+    }
+}
+
+impl ShardStats {
+    const fn recount(&mut self, before: Counted, now: Counted) {
+        self.live_actors = self.live_actors + now.actors - before.actors;
+        self.live_bytes = self.live_bytes + now.bytes - before.bytes;
+        self.waiting_events = self.waiting_events + now.waiting - before.waiting;
     }
 }
 
@@ -130,13 +162,16 @@ impl Registry {
         // An actor that is on its way sees it too.
         slot.cell.borrow_mut().now = now;
         if slot.is_woken {
+            slot.count(&mut self.stats);
             return;
         }
         let addr = slot.addr.get_or_insert_with(|| {
             let cell = Rc::clone(&slot.cell);
             TraceActor::new(id, cell, Arc::clone(&self.rules), self.desk.clone()).start()
         });
-        match addr.try_send(Wake) {
+        let sent = addr.try_send(Wake);
+        slot.count(&mut self.stats);
+        match sent {
             Ok(()) => {
                 slot.is_woken = true;
                 self.woken += 1;
@@ -206,6 +241,7 @@ impl Registry {
             // Nothing to do until the next tick: the state stays, the actor goes.
             slot.addr = None;
         }
+        slot.count(&mut self.stats);
     }
 
     fn settle(&mut self, id: TraceId, effects: Effects) {
@@ -236,6 +272,7 @@ impl Registry {
     fn bury(&mut self, id: TraceId, ending: Ending) -> VecDeque<(Arc<Event>, Timestamp)> {
         let (limits, upto) = (self.rules.limits(), self.directory.sequence());
         let Some(slot) = self.directory.live.get(&id) else { return VecDeque::new() };
+        self.stats.recount(slot.counted, Counted::default());
         let mut cell = slot.cell.borrow_mut();
         let grave = self.directory.grave(&cell.trace, ending, upto, limits);
         let waiting = std::mem::take(&mut cell.inbox);
@@ -265,6 +302,7 @@ impl Registry {
         let is_due = Timers::due(Directory::<()>::TIMER_BUCKET, slot.alarm) <= now;
         let is_awaited = is_due || !cell.inbox.is_empty();
         drop(cell);
+        slot.count(&mut self.stats);
         if is_awaited {
             self.wake(id);
         }

@@ -10,6 +10,7 @@
 mod envelope;
 mod error;
 pub mod json;
+mod known;
 mod request;
 mod v1;
 

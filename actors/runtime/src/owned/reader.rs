@@ -76,7 +76,7 @@ impl ShardReader {
         ask(&self.traces, |answer| Look::TracesOf(entity, limit, answer)).await
     }
 
-    /// Returns the shard's figures. It goes through every trace.
+    /// Returns the shard's figures.
     ///
     /// # Errors
     /// [`Unread`] if the shard is gone or has too many questions.

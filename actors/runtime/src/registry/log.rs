@@ -9,17 +9,20 @@ use tapio_engine::{Cut, Live, Rules, Shard};
 use tapio_model::Timestamp;
 
 use super::{Registry, Slot};
-use crate::desk::Desk;
+use crate::{desk::Desk, stats::ShardStats};
 
 impl Registry {
     /// Takes over the traces of a shard without actors: all are passive, and have their alarms.
     pub(crate) fn adopt(rules: Arc<Rules>, desk: Desk, shard: Shard) -> Self {
         let now = shard.now();
+        let mut stats = ShardStats::default();
         let directory = shard.into_directory().map(|_, Live { trace, failures }| {
             let alarm = trace.deadline();
-            Slot { failures, alarm, ..Slot::new(trace, now) }
+            let mut slot = Slot { failures, alarm, ..Slot::new(trace, now) };
+            slot.count(&mut stats);
+            slot
         });
-        Self { directory, is_following: true, ..Self::new(rules, desk) }
+        Self { directory, stats, is_following: true, ..Self::new(rules, desk) }
     }
 
     /// Says which log entry is being taken in, after every trace has thought what is due by then.

@@ -22,18 +22,11 @@ pub struct TracesOf {
 
 impl Registry {
     pub(crate) fn stats(&self) -> ShardStats {
-        let mut stats = ShardStats {
+        ShardStats {
             ledger: self.directory.ledger,
             live_traces: self.directory.live.len() as u64,
             ..self.stats
-        };
-        for slot in self.directory.live.values() {
-            let cell = slot.cell.borrow();
-            stats.live_actors += u64::from(slot.addr.is_some());
-            stats.live_bytes += cell.trace.bytes() as u64;
-            stats.waiting_events += cell.inbox.len() as u64;
         }
-        stats
     }
 
     /// Returns a live trace as it is; events of the last entry may still wait for it.

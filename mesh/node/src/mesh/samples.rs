@@ -1,4 +1,4 @@
-//! What only the actors know, looked at now and then: asking costs a walk through every trace.
+//! What only the actors know, asked now and then: a figure is no message to a busy shard.
 
 use std::{
     collections::BTreeMap,

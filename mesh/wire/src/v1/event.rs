@@ -1,11 +1,11 @@
 //! Events: read, understood, and in batches.
 
-use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, Bytes};
 use tapio_model::{
-    Binding, Class, Event, Impact, Kind, Level, Place, RawEvent, Rule, Severity, ShardId, Source,
+    Binding, Class, Event, Impact, Kind, Level, RawEvent, Rule, Severity, ShardId, Source,
     Timestamp, TraceContext,
 };
 
@@ -19,6 +19,7 @@ use super::{
 use crate::{
     DecodeError, DecodedBatch, EventBatch,
     envelope::{read_body, write_body},
+    known,
 };
 
 /// An event.
@@ -88,7 +89,7 @@ impl TryFrom<EventV1> for Event {
             source: Source::from_code(event.source)?,
             kind: Kind::from_code(event.kind)?,
             trace: event.trace.try_into()?,
-            place: Arc::new(event.place.into()),
+            place: known::place(event.place.into()),
             severity: Severity::from_code(event.severity)?,
             impact: Impact::new(share("impact", event.impact)?),
             class: Class::from_code(event.class)?,
@@ -198,14 +199,10 @@ impl TryFrom<BatchV1<'_>> for DecodedBatch {
     fn try_from(batch: BatchV1<'_>) -> Result<Self, DecodeError> {
         let level = Level::from_code(batch.level)?;
         let bodies = batch.events.into_items("events")?;
-        let mut places = BTreeSet::new();
         let (mut events, mut rejected) = (Vec::with_capacity(bodies.len()), Vec::new());
         for (index, body) in bodies.iter().enumerate() {
             match read_event(&body.0) {
-                Ok(mut event) => {
-                    share_place(&mut event.place, &mut places);
-                    events.push(Arc::new(event));
-                }
+                Ok(event) => events.push(Arc::new(event)),
                 Err(error) => rejected.push((index, error)),
             }
         }
@@ -219,37 +216,24 @@ impl TryFrom<BatchV1<'_>> for DecodedBatch {
 pub(super) type BodiesV1<'a, const MAX: usize = LIST_ITEMS_MAX> = Capped<BytesV1<'a>, MAX>;
 
 pub(super) fn write_bodies<const MAX: usize>(events: &[Arc<Event>]) -> BodiesV1<'static, MAX> {
+    // One buffer grows as far as the largest event, rather than one for each as far as that.
+    let mut bytes = Vec::new();
     let body = |event: &Arc<Event>| {
-        let mut bytes = Vec::new();
+        bytes.clear();
         write_body(&EventV1::from(&**event), &mut bytes);
-        BytesV1(Cow::Owned(bytes))
+        BytesV1(Cow::Owned(bytes.as_slice().to_owned()))
     };
     events.iter().map(body).collect()
 }
 
-/// Reads events of which none may be missing; equal places are shared.
+/// Reads events of which none may be missing.
 pub(super) fn read_bodies<const MAX: usize>(
     bodies: BodiesV1<'_, MAX>,
 ) -> Result<Vec<Arc<Event>>, DecodeError> {
-    let mut places = BTreeSet::new();
     let bodies = bodies.into_items("events")?.into_iter();
-    let event = |body: BytesV1<'_>| {
-        let mut event = read_event(&body.0)?;
-        share_place(&mut event.place, &mut places);
-        Ok(Arc::new(event))
-    };
-    bodies.map(event).collect()
+    bodies.map(|body| read_event(&body.0).map(Arc::new)).collect()
 }
 
 fn read_event(body: &[u8]) -> Result<Event, DecodeError> {
     read_body::<EventV1>(body)?.try_into()
-}
-
-/// Replaces a place by an equal one of the batch: events of one place are to share it.
-fn share_place(place: &mut Arc<Place>, places: &mut BTreeSet<Arc<Place>>) {
-    if let Some(known) = places.get(place) {
-        *place = Arc::clone(known);
-    } else {
-        places.insert(Arc::clone(place));
-    }
 }

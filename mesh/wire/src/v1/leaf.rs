@@ -10,7 +10,7 @@ use serde_bytes::ByteArray;
 use tapio_model::{EventId, SpanId, StoryId, Text, TraceId};
 
 use super::{LIST_ITEMS_MAX, TEXT_BYTES_MAX};
-use crate::DecodeError;
+use crate::{DecodeError, known};
 
 /// Sixteen bytes of an id.
 pub(super) type Id16 = ByteArray<16>;
@@ -111,7 +111,7 @@ pub(super) fn read_text<E: de::Error>(text: &str) -> Result<Text, E> {
         let what = format_args!("a text of {bytes} bytes, at most {TEXT_BYTES_MAX} are read");
         return Err(E::custom(what));
     }
-    Ok(text.into())
+    Ok(known::text(text))
 }
 
 /// A list that keeps no more than one item past its limit, so that a message of one-byte items

@@ -7,6 +7,7 @@
 
 mod publisher;
 mod reader;
+mod timeline;
 mod usage;
 mod world;
 
@@ -19,7 +20,7 @@ use tapio_shard::ShardCount;
 use tokio::time::{Instant, sleep};
 
 pub(super) use self::{publisher::Publisher, usage::load_average, world::Server};
-use self::{usage::Usage, world::World};
+use self::{timeline::Second, usage::Usage, world::World};
 use super::{
     load::Load,
     report::{Outcomes, per_second, print, resident_bytes},
@@ -138,6 +139,8 @@ struct Paced {
     resident_mib: u64,
     live_traces: u64,
     commits: u64,
+    /// How the seconds went, in order: what a percentile over all of them hides.
+    timeline: Vec<Second>,
 }
 
 #[derive(Debug, Serialize)]
@@ -254,8 +257,10 @@ async fn at_rate(
     world.recorder.reset();
     let (usage, before) = (Usage::begin(server), load.made());
     let commits = world.commits();
+    let watched = world.watched();
     publisher.pace(load, args.rate, Duration::from_secs(args.seconds.into())).await?;
     world.arrived(load.made()).await?;
+    let timeline = watched.end();
     let events = load.made() - before;
     let usage = usage.end(server, events);
     let ledger = world.settled(load.made()).await?;
@@ -272,6 +277,7 @@ async fn at_rate(
         resident_mib: resident_bytes().0 >> 20,
         live_traces: world.live_traces(),
         commits: world.commits() - commits,
+        timeline,
     })
 }
 

@@ -21,7 +21,7 @@ use tapio_shard::{NodeId, ShardCount};
 use tapio_telemetry::{Meters, SystemClock, Telemetry};
 use tokio::time::{Instant, sleep};
 
-use super::{ARRIVAL_MAX, MeshArgs, until, usage::rounded};
+use super::{ARRIVAL_MAX, MeshArgs, timeline::Timeline, until, usage::rounded};
 
 /// How long nodes may take until every shard has its owner.
 const START_MAX: Duration = Duration::from_secs(20);
@@ -90,17 +90,26 @@ impl Server {
 /// Times of events, from when each was due until its trace's actor had it.
 #[derive(Debug)]
 pub(super) struct Recorder {
-    latency: Mutex<Histogram<u64>>,
+    latency: Mutex<Latency>,
     seen: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Latency {
+    /// Since the last reset.
+    whole: Histogram<u64>,
+    /// Since the last second was taken.
+    second: Histogram<u64>,
 }
 
 impl Recorder {
     fn new() -> anyhow::Result<Self> {
-        let latency = Histogram::new_with_bounds(1_000, 120_000_000_000, 3)?;
+        let whole = Histogram::new_with_bounds(1_000, 120_000_000_000, 3)?;
+        let latency = Latency { second: whole.clone(), whole };
         Ok(Self { latency: Mutex::new(latency), seen: AtomicU64::new(0) })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Histogram<u64>> {
+    fn lock(&self) -> MutexGuard<'_, Latency> {
         self.latency.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -109,25 +118,40 @@ impl Recorder {
         let mut latency = self.lock();
         for due in due {
             let nanos = u64::try_from(now.since(*due).as_nanos()).unwrap_or(u64::MAX);
-            latency.saturating_record(nanos);
+            latency.whole.saturating_record(nanos);
+            latency.second.saturating_record(nanos);
         }
         drop(latency);
         self.seen.fetch_add(due.len() as u64, Ordering::Relaxed);
     }
 
     pub(super) fn reset(&self) {
-        self.lock().reset();
+        let mut latency = self.lock();
+        latency.whole.reset();
+        latency.second.reset();
     }
 
     pub(super) fn millis_at(&self, quantile: f64) -> f64 {
-        let nanos = self.lock().value_at_quantile(quantile);
-        rounded(Duration::from_nanos(nanos).as_secs_f64() * 1_000.0)
+        millis(self.lock().whole.value_at_quantile(quantile))
+    }
+
+    /// Returns the 50th and the 99th percentile and the maximum since the last call, in
+    /// milliseconds.
+    pub(super) fn take_second(&self) -> [f64; 3] {
+        let mut latency = self.lock();
+        let millis = [0.5, 0.99, 1.0].map(|it| millis(latency.second.value_at_quantile(it)));
+        latency.second.reset();
+        millis
     }
 
     async fn arrived(&self, wanted: u64, limit: Duration) -> anyhow::Result<()> {
         let has_seen = || self.seen.load(Ordering::Relaxed) >= wanted;
         until("every event at its actor", limit, has_seen).await
     }
+}
+
+fn millis(nanos: u64) -> f64 {
+    rounded(Duration::from_nanos(nanos).as_secs_f64() * 1_000.0)
 }
 
 /// Nodes, and what they took in.
@@ -223,6 +247,11 @@ impl World {
             node.view().borrow().held.values().for_each(|status| sum.add(&status.ledger));
         }
         sum
+    }
+
+    /// Begins to write down how the seconds go.
+    pub(super) fn watched(&self) -> Timeline {
+        Timeline::begin(Arc::clone(&self.recorder))
     }
 
     pub(super) fn live_traces(&self) -> u64 {
