@@ -11,6 +11,7 @@ use std::{
 use tapio_model::{Entity, Event, EventId, Finding, FindingId, State, StoryId, Telling, Timestamp};
 use xxhash_rust::xxh3::Xxh3;
 
+use self::elsewhere::Parting;
 pub use self::elsewhere::{Handed, Joined, Question};
 use self::written::Changes;
 pub use self::written::IncidentsCut;
@@ -52,6 +53,8 @@ pub(crate) struct Incident {
     /// When it asks after incidents elsewhere again, and how often it has.
     ask_at: Timestamp,
     asks: u32,
+    /// What it has asked since it is quiet.
+    parting: Option<Parting>,
 }
 
 impl Incident {
@@ -227,6 +230,7 @@ impl Incidents {
             is_told: false,
             ask_at: now.after(elsewhere::ASK_AGAIN),
             asks: 0,
+            parting: None,
         };
         self.open.insert(id, incident);
         self.take(finding, own, id);
@@ -342,6 +346,7 @@ impl Incidents {
         let quiet = now.before(limits.quiet);
         let ended: Vec<_> =
             self.open.values().filter(|it| it.news_at <= quiet).map(|it| it.id).collect();
+        let ended: Vec<_> = ended.into_iter().filter(|id| self.may_part(*id, now)).collect();
         let mut told: Vec<_> = ended.into_iter().filter_map(|id| self.resolve(id, now)).collect();
         let due = now.before(self.rules.limits().amend_every);
         told.extend(self.tell_unasked(now));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tapio_engine::{Cut, Question, Shard};
 use tapio_model::{Event, Findings, StoryId, Timestamp};
 
-use crate::{Elsewhere, IncidentCut, IncidentShard, TakenIn};
+use crate::{IncidentCut, IncidentShard, Related, TakenIn};
 
 /// The brain is gone, with all it held: an actor's thread ended, or it panicked itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -59,7 +59,7 @@ pub trait Brain {
     async fn answer(
         &mut self,
         story: StoryId,
-        elsewhere: Vec<Elsewhere>,
+        related: Related,
         now: Timestamp,
     ) -> Result<(), BrainGone>;
 

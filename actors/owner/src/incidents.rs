@@ -16,6 +16,15 @@ pub struct Elsewhere {
     pub incident: IncidentRef,
 }
 
+/// What is known elsewhere of some things.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Related {
+    /// The open incidents that touch them.
+    pub known: Vec<Elsewhere>,
+    /// Whether every other shard has answered.
+    pub is_complete: bool,
+}
+
 /// What the incidents of a shard became since the last cut.
 #[derive(Debug, Default)]
 pub struct IncidentCut {
@@ -84,12 +93,14 @@ impl IncidentShard {
     }
 
     /// Takes in the answer to a question.
-    pub fn answer(&mut self, story: StoryId, elsewhere: Vec<Elsewhere>, now: Timestamp) {
+    pub fn answer(&mut self, story: StoryId, related: Related, now: Timestamp) {
         let now = self.reach(now);
+        let Related { known, is_complete } = related;
         let shards: BTreeMap<_, _> =
-            elsewhere.iter().map(|known| (known.incident.id, known.shard)).collect();
-        let related: Vec<_> = elsewhere.into_iter().map(|known| known.incident).collect();
-        let Joined { told, handed, younger } = self.incidents.answer(story, &related, now);
+            known.iter().map(|known| (known.incident.id, known.shard)).collect();
+        let known: Vec<_> = known.into_iter().map(|known| known.incident).collect();
+        let joined = self.incidents.answer(story, (&known, is_complete), now);
+        let Joined { told, handed, younger } = joined;
         self.tellings.extend(told);
         if let Some(shard) = handed.as_ref().and_then(|handed| shards.get(&handed.into)) {
             self.give(*shard, handed);
@@ -142,7 +153,10 @@ impl IncidentShard {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tapio_engine::{Limits, Patterns};
+    use tapio_model::State;
 
     use super::*;
     use crate::fixture::{at, finding, incident};
@@ -163,7 +177,7 @@ mod tests {
         let mut shard = shard(Vec::new());
         shard.hear(found(1), at(1_000));
         let [question] = &shard.take_questions()[..] else { panic!("one question") };
-        shard.answer(question.story, Vec::new(), Timestamp::MIN);
+        shard.answer(question.story, Related::default(), Timestamp::MIN);
         let told = shard.cut().tellings;
         let times: Vec<_> = told.iter().map(|it| (it.story.opened_at, it.story.told_at)).collect();
         assert_eq!(times, [(at(1_000), at(1_000))]);
@@ -177,7 +191,59 @@ mod tests {
             ..incident(1, vec![finding(1, "it broke")])
         }]);
         let [question] = &shard.take_questions()[..] else { panic!("one question") };
-        shard.answer(question.story, Vec::new(), at(3));
+        shard.answer(question.story, Related::default(), at(3));
         assert_eq!(shard.cut().tellings[0].story.told_at, at(500));
+    }
+
+    fn states(shard: &mut IncidentShard) -> Vec<State> {
+        shard.cut().tellings.iter().map(|telling| telling.story.state).collect()
+    }
+
+    #[test]
+    fn a_quiet_incident_is_resolved_once_every_shard_has_said_that_it_knows_nothing() {
+        let quiet = Limits::default().quiet;
+        let mut shard = shard(vec![incident(1, vec![finding(1, "it broke")])]);
+        let now = at(1).after(quiet);
+        shard.advance(now);
+        let [question] = &shard.take_questions()[..] else { panic!("one question") };
+        shard.answer(question.story, Related::default(), now);
+        shard.advance(now.after(Duration::from_millis(500)));
+        assert_eq!(states(&mut shard), [], "somebody has not answered");
+        assert_eq!(shard.take_questions(), [], "and is not asked every moment");
+        let later = now.after(Duration::from_secs(1));
+        shard.advance(later);
+        let [question] = &shard.take_questions()[..] else { panic!("asked again") };
+        let nobody = Related { is_complete: true, ..Related::default() };
+        shard.answer(question.story, nobody, later);
+        shard.advance(later);
+        assert_eq!(states(&mut shard), [State::Resolved]);
+    }
+
+    #[test]
+    fn nobody_waits_for_ever_for_a_shard_without_owner() {
+        let quiet = Limits::default().quiet;
+        let mut shard = shard(vec![incident(1, vec![finding(1, "it broke")])]);
+        shard.advance(at(1).after(quiet));
+        shard.advance(at(1).after(quiet + Duration::from_secs(10)));
+        assert_eq!(states(&mut shard), [State::Resolved]);
+    }
+
+    #[test]
+    fn what_was_opened_elsewhere_while_a_shard_had_no_owner_is_asked_in() {
+        let quiet = Limits::default().quiet;
+        let mut shard = shard(vec![incident(1, vec![finding(1, "it broke")])]);
+        let now = at(1).after(quiet);
+        shard.advance(now);
+        let [question] = &shard.take_questions()[..] else { panic!("one question") };
+        let younger = incident(2, vec![finding(1, "it broke")]);
+        let touches = younger.entities.clone();
+        let known = IncidentRef { id: younger.id, opened_at: now, touches };
+        let known = vec![Elsewhere { shard: ShardId::new(3), incident: known }];
+        shard.answer(question.story, Related { known, is_complete: true }, now);
+        shard.advance(now);
+        let cut = shard.cut();
+        assert!(cut.tellings.is_empty(), "it is not over");
+        let join = Sent::Join { story: younger.id, into: question.story, shard: ShardId::new(0) };
+        assert_eq!(cut.outgoing, [(ShardId::new(3), join)]);
     }
 }

@@ -23,7 +23,7 @@ mod trim;
 pub use ask::{AskNobody, AskRelated};
 pub use brain::{Brain, BrainCut, BrainGone};
 pub use commit::Dropped;
-pub use incidents::{Elsewhere, IncidentCut, IncidentShard};
+pub use incidents::{Elsewhere, IncidentCut, IncidentShard, Related};
 pub use intake_watch::{IntakeWatch, TakenIn};
 pub use keeper::{Hands, KeeperLimits, KeeperParts, MeshView, Running, ShardOwner, keep};
 pub use limits::{Count, OwnerFigures, OwnerLimits, Sabotage};

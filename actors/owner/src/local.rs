@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tapio_engine::{Question, Shard};
 use tapio_model::{Event, Findings, StoryId, Timestamp};
 
-use crate::{Brain, BrainCut, BrainGone, Elsewhere, IncidentShard};
+use crate::{Brain, BrainCut, BrainGone, IncidentShard, Related};
 
 /// The brain without actors.
 #[derive(Debug, Default)]
@@ -57,10 +57,10 @@ impl Brain for LocalBrain {
     async fn answer(
         &mut self,
         story: StoryId,
-        elsewhere: Vec<Elsewhere>,
+        related: Related,
         now: Timestamp,
     ) -> Result<(), BrainGone> {
-        self.mind()?.1.answer(story, elsewhere, now);
+        self.mind()?.1.answer(story, related, now);
         Ok(())
     }
 

@@ -21,7 +21,7 @@ use tracing::{Instrument as _, debug, error_span, warn};
 use self::caution::Caution;
 use self::claim::claim;
 use crate::{
-    AskRelated, Brain, BrainGone, Dropped, Elsewhere, IncidentShard, OwnerFigures, OwnerLimits,
+    AskRelated, Brain, BrainGone, Dropped, IncidentShard, OwnerFigures, OwnerLimits, Related,
     Sabotage,
     commit::Committer,
     draft::Intake,
@@ -147,7 +147,7 @@ pub async fn own<B: Brain>(mut parts: OwnerParts, brain: B) -> Ended {
     ended
 }
 
-type Answer = (StoryId, Vec<Elsewhere>);
+type Answer = (StoryId, Related);
 type Committed = (Committer, Result<(), Dropped>);
 
 /// An owner at work.
@@ -303,9 +303,9 @@ impl<'a, B: Brain> Owner<'a, B> {
                     self.committer = Some(committer);
                     committed.map_err(Ended::Dropped)?;
                 }
-                Some((story, elsewhere)) = self.answers.next() => {
+                Some((story, related)) = self.answers.next() => {
                     self.is_changed = true;
-                    self.brain.answer(story, elsewhere, self.now).await?;
+                    self.brain.answer(story, related, self.now).await?;
                 }
                 _ = look.tick() => {
                     self.pass().await?;

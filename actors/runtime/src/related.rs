@@ -30,6 +30,8 @@ struct Entry {
 pub struct OpenIncidents {
     by_entity: DashMap<Entity, Vec<StoryId>>,
     by_id: DashMap<StoryId, Entry>,
+    /// The shards whose incidents are all here, each with who wrote them.
+    shards: DashMap<ShardId, u64>,
     writers: AtomicU64,
 }
 
@@ -58,6 +60,12 @@ impl OpenIncidents {
             Some(Elsewhere { shard: entry.known.shard, incident })
         });
         found.collect()
+    }
+
+    /// Says whether the open incidents of a shard are all here.
+    #[must_use]
+    pub fn has(&self, shard: ShardId) -> bool {
+        self.shards.contains_key(&shard)
     }
 
     /// Returns how many incidents are open.
@@ -141,6 +149,7 @@ impl Entries {
         for id in incidents.open_ids() {
             self.renew(id, incidents);
         }
+        self.index.shards.insert(self.shard, self.writer);
     }
 
     /// Enters what changed since the last cut, again if it was entered before: that is little, and
@@ -166,6 +175,7 @@ impl Entries {
 
 impl Drop for Entries {
     fn drop(&mut self) {
+        self.index.shards.remove_if(&self.shard, |_, writer| *writer == self.writer);
         for id in &self.open {
             self.index.remove(*id, self.writer);
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tapio_engine::IncidentRef;
 use tapio_model::{Entity, IncidentState, ShardId, Timestamp};
-use tapio_owner::{AskRelated, Elsewhere};
+use tapio_owner::{AskRelated, Elsewhere, Related};
 use tapio_shard::{Content, PieceKey, Root};
 use tapio_wire::decode_incident_state;
 
@@ -19,7 +19,7 @@ pub(super) struct AskRoots {
 
 #[async_trait]
 impl AskRelated for AskRoots {
-    async fn related(&self, from: ShardId, entities: &[Entity], _: Timestamp) -> Vec<Elsewhere> {
+    async fn related(&self, from: ShardId, entities: &[Entity], _: Timestamp) -> Related {
         tokio::time::sleep(self.world.delay(self.world.weather().delay_max)).await;
         let roots: Vec<(ShardId, Arc<Root>)> = {
             let middle = self.world.middle();
@@ -28,7 +28,7 @@ impl AskRelated for AskRoots {
                 .filter_map(|(shard, writes)| Some((*shard, Arc::clone(&writes.last()?.root))))
                 .collect()
         };
-        let mut found = Vec::new();
+        let mut known = Vec::new();
         for (shard, root) in roots {
             for (key, content) in &root.pieces {
                 let PieceKey::Incident(id) = key else { continue };
@@ -37,11 +37,11 @@ impl AskRelated for AskRoots {
                     entities.iter().filter(|it| state.entities.contains(it)).cloned().collect();
                 if !touches.is_empty() {
                     let incident = IncidentRef { id: *id, opened_at: state.opened_at, touches };
-                    found.push(Elsewhere { shard, incident });
+                    known.push(Elsewhere { shard, incident });
                 }
             }
         }
-        found
+        Related { known, is_complete: true }
     }
 }
 

@@ -5,8 +5,8 @@ use std::{future::pending, sync::Arc};
 use tapio_engine::{Question, Shard};
 use tapio_model::{Event, Findings, ShardId, StoryId, Timestamp};
 use tapio_owner::{
-    Brain, BrainCut, BrainGone, Elsewhere, Hands, IncidentShard, LocalBrain, OwnerParts,
-    OwnerStatus, Running, own,
+    Brain, BrainCut, BrainGone, Hands, IncidentShard, LocalBrain, OwnerParts, OwnerStatus, Related,
+    Running, own,
 };
 use tokio::sync::{oneshot, watch};
 use tracing::info;
@@ -125,10 +125,10 @@ impl Brain for SimBrain {
     async fn answer(
         &mut self,
         story: StoryId,
-        elsewhere: Vec<Elsewhere>,
+        related: Related,
         now: Timestamp,
     ) -> Result<(), BrainGone> {
-        self.inner.answer(story, elsewhere, now).await
+        self.inner.answer(story, related, now).await
     }
 
     async fn has_news(&mut self) -> Result<bool, BrainGone> {

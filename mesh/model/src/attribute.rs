@@ -242,7 +242,35 @@ pub mod keys {
     pub const UNIT_RESULT: &str = "systemd.unit.result";
     /// A share of time stalled or throttled, 0 to 1.
     pub const RATIO: &str = "tapio.ratio";
-    /// Which resource (`cpu`, `memory`, `io`).
+    /// Process id of who sent a signal.
+    pub const SIGNAL_SENDER_PID: &str = "tapio.signal.sender_pid";
+    /// Name of the program that sent a signal.
+    pub const SIGNAL_SENDER: &str = "tapio.signal.sender";
+    /// System call that failed.
+    pub const SYSCALL: &str = "tapio.syscall";
+    /// Address of this end.
+    pub const LOCAL_ADDRESS: &str = "network.local.address";
+    /// Port of this end.
+    pub const LOCAL_PORT: &str = "network.local.port";
+    /// Resolver that was asked.
+    pub const DNS_SERVER: &str = "tapio.dns.server";
+    /// Of so many alike this one was kept.
+    pub const SAMPLED: &str = "tapio.sampled";
+    /// UID of the referenced object.
+    pub const OBJECT_UID: &str = "k8s.object.uid";
+    /// Namespace of the referenced object.
+    pub const OBJECT_NAMESPACE: &str = "tapio.object.namespace";
+    /// Version of the object, as the API server counts.
+    pub const RESOURCE_VERSION: &str = "k8s.object.resource_version";
+    /// What changed of an object: names of keys or fields, never their values.
+    pub const CHANGED: &str = "tapio.changed";
+    /// What a log line has in common with its like; the rest is `<*>`.
+    pub const TEMPLATE: &str = "log.template";
+    /// How many there are to be.
+    pub const DESIRED: &str = "tapio.desired";
+    /// How many there are.
+    pub const READY: &str = "tapio.ready";
+    /// Which resource (`cpu`, `memory`, `io`, `open_files`, `processes`, `ports`).
     pub const RESOURCE: &str = "tapio.resource";
 }
 

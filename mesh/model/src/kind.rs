@@ -112,6 +112,40 @@ kinds! {
     Span = "span",
     /// A sample of one or more metrics.
     Metric = "metric",
+    // Added later: the order of the list is the order of the numbers.
+    /// A process began to run a program.
+    ProcessStarted = "process_started",
+    /// A process was sent a signal that ends it; attributes carry the sender.
+    ProcessSignalled = "process_signalled",
+    /// A limit other than memory or storage was reached: open files, processes, ports; the resource in
+    /// the attributes.
+    LimitReached = "limit_reached",
+    /// A system call was refused with EACCES or EPERM.
+    AccessDenied = "access_denied",
+    /// Tasks of a cgroup waited long for a processor.
+    CpuDelayed = "cpu_delayed",
+    /// A task stalled while the kernel reclaimed memory for it.
+    MemoryStalled = "memory_stalled",
+    /// A block device took long over a request.
+    IoSlow = "io_slow",
+    /// The kernel sent data of an established connection again.
+    TcpRetransmit = "tcp_retransmit",
+    /// A connection was made, and took long.
+    ConnectSlow = "connect_slow",
+    /// The machine reported a fault of its own (MCE, EDAC, ECC).
+    HardwareError = "hardware_error",
+    /// A Job failed for good, or its deadline passed.
+    JobFailed = "job_failed",
+    /// A volume claim found no volume, or its volume could not be attached.
+    VolumeUnbound = "volume_unbound",
+    /// An autoscaler is at its limit, or cannot see what it scales by.
+    ScalingLimited = "scaling_limited",
+    /// A rule of who may do what changed: NetworkPolicy, Role, binding, webhook, quota.
+    PolicyChanged = "policy_changed",
+    /// A Service's selector or ports changed.
+    ServiceChanged = "service_changed",
+    /// A systemd unit started, stopped or was restarted; what in the attributes.
+    UnitChanged = "unit_changed",
 }
 
 impl Kind {
@@ -125,7 +159,16 @@ impl Kind {
     /// more to be a sign of anything.
     #[must_use]
     pub const fn is_ambient(self) -> bool {
-        matches!(self, Self::Log | Self::Span | Self::Metric | Self::ProcessExit)
+        matches!(
+            self,
+            Self::Log
+                | Self::Span
+                | Self::Metric
+                | Self::ProcessExit
+                | Self::ProcessStarted
+                | Self::ProcessSignalled
+                | Self::UnitChanged
+        )
     }
 
     /// Returns the kind's bit in a set of kinds.

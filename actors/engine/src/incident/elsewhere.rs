@@ -17,6 +17,20 @@ const ANSWER_WAIT: Duration = Duration::from_millis(250);
 /// An answer may be lost, and an incident elsewhere may have been opened in the same moment.
 pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
 
+/// How long a quiet incident waits at most until every shard has said that it knows nothing of it.
+/// A shard may be between two owners for as long as a server's election takes.
+const PART_WAIT: Duration = Duration::from_secs(10);
+
+/// How an incident that is quiet takes its leave: what it belongs together with may have been opened
+/// elsewhere while nobody owned one of the two shards, and once it is resolved they never meet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Parting {
+    since: Timestamp,
+    asked_at: Timestamp,
+    /// Whether every shard has answered since, and none knows what belongs to it.
+    is_free: bool,
+}
+
 /// What an incident wants to know of other shards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
@@ -66,11 +80,18 @@ impl Incidents {
         asked.collect()
     }
 
-    /// Takes the answer in: what open incidents elsewhere touch what `story` touches.
-    pub fn answer(&mut self, story: StoryId, related: &[IncidentRef], now: Timestamp) -> Joined {
+    /// Takes the answer in: what open incidents elsewhere touch what `story` touches, and whether
+    /// every shard has answered.
+    pub fn answer(
+        &mut self,
+        story: StoryId,
+        (related, is_complete): (&[IncidentRef], bool),
+        now: Timestamp,
+    ) -> Joined {
         let mut joined = Joined::default();
-        if !self.open.contains_key(&story) {
-            return joined;
+        let Some(incident) = self.open.get_mut(&story) else { return joined };
+        if let Some(parting) = &mut incident.parting {
+            parting.is_free |= is_complete && related.is_empty();
         }
         let elsewhere: BTreeSet<_> = related.iter().map(|incident| incident.id).collect();
         match elsewhere.first().copied().filter(|oldest| *oldest < story) {
@@ -150,6 +171,25 @@ impl Incidents {
             incident.ask_at = now.after(ASK_AGAIN.saturating_mul(1 << incident.asks.min(6)));
             self.questions.entry(incident.id).or_default().extend(incident.entities.clone());
         }
+    }
+
+    /// Says whether a quiet incident may be resolved. One among several shards asks them a last time
+    /// before, and again until all have answered.
+    pub(super) fn may_part(&mut self, story: StoryId, now: Timestamp) -> bool {
+        let Some(incident) = self.open.get_mut(&story).filter(|_| self.is_sharded) else {
+            return true;
+        };
+        // What came since begins it anew.
+        let parting = incident.parting.filter(|parting| parting.since >= incident.news_at);
+        if parting.is_some_and(|it| it.is_free || it.since <= now.before(PART_WAIT)) {
+            return true;
+        }
+        if parting.is_none_or(|it| it.asked_at <= now.before(ASK_AGAIN)) {
+            let since = parting.map_or(now, |parting| parting.since);
+            incident.parting = Some(Parting { since, asked_at: now, is_free: false });
+            self.questions.entry(story).or_default().extend(incident.entities.clone());
+        }
+        false
     }
 
     /// Tells an incident for the first time, if it is still to be told.

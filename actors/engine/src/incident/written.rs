@@ -91,6 +91,7 @@ impl Incident {
             is_told: state.is_told,
             ask_at: state.opened_at,
             asks: 0,
+            parting: None,
         }
     }
 }

@@ -8,7 +8,7 @@ use actix::{
 };
 use tapio_engine::{Question, Rules, Shard};
 use tapio_model::{Event, Findings, ShardId, StoryId, Timestamp};
-use tapio_owner::{Brain, BrainCut, BrainGone, Elsewhere, IncidentShard, TakenIn};
+use tapio_owner::{Brain, BrainCut, BrainGone, IncidentShard, Related, TakenIn};
 use tokio::sync::oneshot;
 
 use super::{
@@ -131,10 +131,10 @@ impl Brain for ActorBrain {
     async fn answer(
         &mut self,
         story: StoryId,
-        elsewhere: Vec<Elsewhere>,
+        related: Related,
         now: Timestamp,
     ) -> Result<(), BrainGone> {
-        self.tell(|done| Tell::Answer(story, elsewhere, now, done)).await
+        self.tell(|done| Tell::Answer(story, related, now, done)).await
     }
 
     /// Asked after every entry, so no actor is asked: what is still being thought is not news yet.

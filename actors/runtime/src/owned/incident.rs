@@ -3,7 +3,7 @@
 use actix::{Actor, Context, Handler, Message};
 use tapio_engine::Question;
 use tapio_model::{Entity, Findings, IncidentState, StoryId, Timestamp};
-use tapio_owner::{Elsewhere, IncidentCut, IncidentShard};
+use tapio_owner::{IncidentCut, IncidentShard, Related};
 use tokio::sync::oneshot;
 
 use super::shard::News;
@@ -42,7 +42,7 @@ pub(super) enum Tell {
     /// Say what is to be asked of other shards.
     TakeQuestions(oneshot::Sender<Vec<Question>>),
     /// Take in the answer to a question.
-    Answer(StoryId, Vec<Elsewhere>, Timestamp, oneshot::Sender<()>),
+    Answer(StoryId, Related, Timestamp, oneshot::Sender<()>),
     /// Write down what changed.
     Cut(oneshot::Sender<IncidentCut>),
     /// Say what is open: all of it, or what touches one of these.
@@ -83,8 +83,8 @@ impl Handler<Tell> for OwnedIncidentActor {
                 done.send(()).unwrap_or_default();
             }
             Tell::TakeQuestions(answer) => drop(answer.send(incidents.take_questions())),
-            Tell::Answer(story, elsewhere, now, done) => {
-                incidents.answer(story, elsewhere, now);
+            Tell::Answer(story, related, now, done) => {
+                incidents.answer(story, related, now);
                 self.entries.follow(incidents.incidents());
                 done.send(()).unwrap_or_default();
             }

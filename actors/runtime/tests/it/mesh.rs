@@ -8,7 +8,7 @@ use std::{
 use tapio_actors::{ActorBrain, MeshActors, Unread};
 use tapio_engine::{Limits, Output, Rules, Shard};
 use tapio_model::{Entity, Findings, Sent, ShardId};
-use tapio_owner::{Brain, BrainGone, IncidentShard};
+use tapio_owner::{Brain, BrainGone, IncidentShard, Related};
 use tokio::{sync::oneshot, task::yield_now};
 
 use crate::support::{Sketch, Toy, at, breaking, event, millis, rules, secs, trace_id};
@@ -150,7 +150,9 @@ async fn what_a_commit_would_publish_is_news() {
         assert_eq!(find(&mut brain, shard, 2).await?, 1);
         let questions = brain.take_questions().await?;
         let story = questions.first().ok_or(BrainGone)?.story;
-        brain.answer(story, Vec::new(), at(secs(1))).await?;
+        brain
+            .answer(story, Related { is_complete: true, ..Related::default() }, at(secs(1)))
+            .await?;
         news.push(brain.has_news().await?);
         let cut = brain.cut(at(secs(0))).await?;
         news.push(brain.has_news().await?);

@@ -1,6 +1,10 @@
 //! Asking the other shards which open incidents touch the same things.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -9,7 +13,7 @@ use tapio_actors::OpenIncidents;
 use tapio_bus::SharedAsk;
 use tapio_engine::IncidentRef;
 use tapio_model::{Entity, Item, Op, Reply, Request, ShardAnswer, ShardId, Text, Timestamp};
-use tapio_owner::{AskRelated, Elsewhere};
+use tapio_owner::{AskRelated, Elsewhere, Related};
 use tapio_wire::{Form, decode_reply, encode_request};
 
 use crate::OwnerMap;
@@ -29,10 +33,13 @@ pub(super) struct Neighbours {
 
 #[async_trait]
 impl AskRelated for Neighbours {
-    async fn related(&self, from: ShardId, entities: &[Entity], at: Timestamp) -> Vec<Elsewhere> {
+    async fn related(&self, from: ShardId, entities: &[Entity], at: Timestamp) -> Related {
+        let all: BTreeSet<_> = self.owners.count().shards().collect();
+        let mut answered: BTreeSet<_> =
+            all.iter().copied().filter(|shard| self.index.has(*shard)).collect();
         let mut known = self.index.related(entities, Some(at));
         let mut shards: BTreeMap<Text, Vec<ShardId>> = BTreeMap::new();
-        for shard in self.owners.count().shards() {
+        for shard in all.difference(&answered).copied() {
             let owner = self.owners.owner(shard);
             if let Some(owner) = owner.filter(|owner| owner.node != self.me) {
                 shards.entry(owner.node).or_default().push(shard);
@@ -43,29 +50,32 @@ impl AskRelated for Neighbours {
             let request = Request { op: op.clone(), deadline: Some(PATIENCE), shards };
             self.ask_owner(request)
         });
-        known.extend(join_all(asked).await.into_iter().flatten());
+        for (shard, incidents) in join_all(asked).await.into_iter().flatten() {
+            answered.insert(shard);
+            known.extend(incidents.into_iter().map(|incident| Elsewhere { shard, incident }));
+        }
         known.retain(|known| known.shard != from);
-        known
+        Related { known, is_complete: answered == all }
     }
 }
 
 impl Neighbours {
     /// Asks one owner for all its shards. Who does not answer is asked again later, as every open
     /// incident asks again.
-    async fn ask_owner(&self, request: Request) -> Vec<Elsewhere> {
+    async fn ask_owner(&self, request: Request) -> Vec<(ShardId, Vec<IncidentRef>)> {
         let Some(shard) = request.shards.first().copied() else { return Vec::new() };
         let bytes = Bytes::from(encode_request(&request, Form::MessagePack));
         let Ok(answer) = self.ask.ask(shard, bytes, PATIENCE).await else { return Vec::new() };
         let Ok(Reply::Part(part)) = decode_reply(&answer) else { return Vec::new() };
-        let mut known = Vec::new();
-        for answer in part.shards {
-            let ShardAnswer::Known { shard, results, .. } = answer else { continue };
-            for item in results {
-                let Item::Incident { id, opened_at, touches } = item else { continue };
-                let incident = IncidentRef { id, opened_at, touches };
-                known.push(Elsewhere { shard, incident });
-            }
-        }
-        known
+        let known = part.shards.into_iter().filter_map(|answer| {
+            let ShardAnswer::Known { shard, results, .. } = answer else { return None };
+            Some((shard, results.into_iter().filter_map(incident).collect()))
+        });
+        known.collect()
     }
+}
+
+fn incident(item: Item) -> Option<IncidentRef> {
+    let Item::Incident { id, opened_at, touches } = item else { return None };
+    Some(IncidentRef { id, opened_at, touches })
 }

@@ -79,6 +79,22 @@ codes! {
     Exception = 38,
     Span = 39,
     Metric = 40,
+    ProcessStarted = 41,
+    ProcessSignalled = 42,
+    LimitReached = 43,
+    AccessDenied = 44,
+    CpuDelayed = 45,
+    MemoryStalled = 46,
+    IoSlow = 47,
+    TcpRetransmit = 48,
+    ConnectSlow = 49,
+    HardwareError = 50,
+    JobFailed = 51,
+    VolumeUnbound = 52,
+    ScalingLimited = 53,
+    PolicyChanged = 54,
+    ServiceChanged = 55,
+    UnitChanged = 56,
 }
 
 codes! {
