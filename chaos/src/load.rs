@@ -236,7 +236,7 @@ mod tests {
     }
 
     fn limits() -> Limits {
-        let (window, quiet) = (Duration::from_secs(2), Duration::from_secs(4));
+        let (window, quiet) = (Duration::from_secs(2), Duration::from_secs(16));
         Limits { window, quiet, ..Limits::default() }
     }
 

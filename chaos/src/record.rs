@@ -206,7 +206,7 @@ impl Default for Bounds {
             late_max: None,
             answer_max: Duration::from_millis(2_000),
             memory_bytes_max: 1 << 30,
-            quiet: Duration::from_secs(4),
+            quiet: Duration::from_secs(16),
         }
     }
 }

@@ -48,12 +48,36 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tapio-collect", &["tapio-bus", "tapio-model", "tapio-shard", "tapio-telemetry"]),
     ("tapio-collect-host", &["tapio-collect", "tapio-model", "tapio-telemetry"]),
     ("tapio-collect-otlp", &["tapio-collect", "tapio-model", "tapio-telemetry"]),
+    (
+        "tapio-collect-kernel",
+        &["tapio-collect", "tapio-ebpf-abi", "tapio-model", "tapio-telemetry"],
+    ),
+    ("tapio-collect-kube", &["tapio-collect", "tapio-model", "tapio-telemetry"]),
+    ("tapio-ebpf-abi", &[]),
+    ("tapio-config", &["tapio-telemetry"]),
+    (
+        "tapio-agent",
+        &[
+            "tapio-bus",
+            "tapio-collect",
+            "tapio-config",
+            "tapio-model",
+            "tapio-shard",
+            "tapio-telemetry",
+            "tapio-wire",
+        ],
+    ),
+    (
+        "tapio-direct",
+        &["tapio-bus", "tapio-model", "tapio-shard", "tapio-telemetry", "tapio-wire"],
+    ),
     ("tapio-eval", &["tapio-collect", "tapio-model", "tapio-wire"]),
     (
         "tapio-node",
         &[
             "tapio-actors",
             "tapio-bus",
+            "tapio-direct",
             "tapio-engine",
             "tapio-model",
             "tapio-nats",
@@ -70,7 +94,9 @@ const LAYERS: &[(&str, &[&str])] = &[
 const KNOWN_BY_ONE: &[(&str, &[&str])] = &[
     ("actix", &["tapio-actors"]),
     ("axum", &["tapio-node", "tapio-collect-otlp"]),
-    ("tonic", &["tapio-collect-otlp"]),
+    ("tonic", &["tapio-collect-otlp", "tapio-direct"]),
+    ("aya", &["tapio-collect-kernel"]),
+    ("kube", &["tapio-collect-kube"]),
     ("rusqlite", &["tapio-node"]),
     ("sdjournal", &["tapio-collect-host"]),
     ("csv", &["tapio-eval"]),

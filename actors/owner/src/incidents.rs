@@ -210,13 +210,15 @@ mod tests {
         shard.advance(now.after(Duration::from_millis(500)));
         assert_eq!(states(&mut shard), [], "somebody has not answered");
         assert_eq!(shard.take_questions(), [], "and is not asked every moment");
-        let later = now.after(Duration::from_secs(1));
-        shard.advance(later);
-        let [question] = &shard.take_questions()[..] else { panic!("asked again") };
-        let nobody = Related { is_complete: true, ..Related::default() };
-        shard.answer(question.story, nobody, later);
-        shard.advance(later);
-        assert_eq!(states(&mut shard), [State::Resolved]);
+        for (seconds, told) in [(1, vec![]), (2, vec![State::Resolved])] {
+            let later = now.after(Duration::from_secs(seconds));
+            shard.advance(later);
+            let [question] = &shard.take_questions()[..] else { panic!("asked again") };
+            let nobody = Related { is_complete: true, ..Related::default() };
+            shard.answer(question.story, nobody, later);
+            shard.advance(later);
+            assert_eq!(states(&mut shard), told, "after {seconds} s");
+        }
     }
 
     #[test]

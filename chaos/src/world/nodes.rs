@@ -27,12 +27,14 @@ const READY_PATIENCE: Duration = Duration::from_secs(60);
 /// How often a node is asked whether it is ready.
 const ASK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What every node is told. One that is started while all servers are down waits for them.
+/// What every node is told. One that is started while all servers are down waits for them. An
+/// incident stays open for longer than the 15 s that the mesh may take to be back: a node's own
+/// default is four times as long.
 const NODE_FLAGS: [&str; 11] = [
     "--window",
     "2s",
     "--quiet",
-    "4s",
+    "16s",
     "--audit",
     "--capacity=1",
     "--arbiters=1",

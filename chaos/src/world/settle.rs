@@ -8,8 +8,8 @@ use tracing::warn;
 use super::{publish::Published, witness::Witness};
 
 /// How long a mesh may take to come to rest. A trace closes after its window of 2 s, a story after
-/// its quiet of 4 s; the rest is what the last fault may have held up.
-const REST_MAX: Duration = Duration::from_secs(60);
+/// its quiet of 16 s; the rest is what the last fault may have held up.
+const REST_MAX: Duration = Duration::from_secs(90);
 
 /// How long nothing must have come.
 const SILENCE: Duration = Duration::from_millis(1_500);

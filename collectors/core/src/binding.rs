@@ -8,7 +8,7 @@ use tapio_model::{
 };
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::Unbound;
+use crate::{Masks, Unbound};
 
 /// Containers, pods and places that are remembered: a node runs some hundred pods, a cluster of
 /// Kubernetes' tested size 150,000, of which those that speak fit.
@@ -40,6 +40,7 @@ pub struct Binder {
     containers: Cache<Text, Arc<Known>>,
     pods: Cache<Text, Arc<Known>>,
     places: Cache<Arc<Place>, Arc<Place>>,
+    masks: Option<Masks>,
 }
 
 /// What is known of a container or pod besides its id.
@@ -57,7 +58,13 @@ impl Binder {
     /// Makes a binder that knows nothing but its home.
     #[must_use]
     pub fn new(home: Home) -> Self {
-        Self { home, containers: cache(), pods: cache(), places: cache() }
+        Self { home, containers: cache(), pods: cache(), places: cache(), masks: None }
+    }
+
+    /// Masks the texts of every event that is bound.
+    #[must_use]
+    pub fn with_masks(self, masks: Masks) -> Self {
+        Self { masks: Some(masks), ..self }
     }
 
     /// Completes the event's place and gives it a trace, if it has none.
@@ -65,7 +72,8 @@ impl Binder {
     /// What the place says of its container or pod fills gaps in what is known of them; only
     /// [`Binder::learn`] corrects it.
     #[must_use]
-    pub fn bind(&self, unbound: Unbound) -> Event {
+    pub fn bind(&self, mut unbound: Unbound) -> Event {
+        self.masks.iter().for_each(|masks| masks.apply(&mut unbound));
         let place = self.complete(unbound.place, unbound.source);
         self.remember(&place, Known::filled_with);
         let explicit = unbound.trace_id.filter(|id| !id.is_zero());

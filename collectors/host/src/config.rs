@@ -21,6 +21,8 @@ pub struct HostConfig {
     pub journal: Option<JournalConfig>,
     /// Log files; off unless paths are given.
     pub log_files: Option<FilesConfig>,
+    /// The logs of pods ([`FilesConfig::pod_logs`]); off unless asked for.
+    pub pod_logs: Option<FilesConfig>,
 }
 
 impl Default for HostConfig {
@@ -30,6 +32,7 @@ impl Default for HostConfig {
             cgroup: Some(CgroupConfig::default()),
             journal: Some(JournalConfig::default()),
             log_files: None,
+            pod_logs: None,
         }
     }
 }
@@ -55,11 +58,16 @@ pub fn host_collectors(config: HostConfig, clock: &Arc<dyn Clock>) -> Vec<Box<dy
     if let Some(log_files) = config.log_files {
         collectors.push(Box::new(FilesCollector::new(log_files, Arc::clone(clock))));
     }
+    if let Some(pod_logs) = config.pod_logs {
+        collectors.push(Box::new(FilesCollector::of_pods(pod_logs, Arc::clone(clock))));
+    }
     collectors
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use tapio_telemetry::SystemClock;
 
     use super::*;
@@ -76,7 +84,8 @@ mod tests {
             cgroup: None,
             journal: None,
             log_files: Some(FilesConfig::default()),
+            pod_logs: Some(FilesConfig::pod_logs(Path::new("/var/log/pods"))),
         };
-        assert_eq!(names(files), ["files"]);
+        assert_eq!(names(files), ["files", "pod_logs"]);
     }
 }

@@ -2,9 +2,15 @@
 
 mod assembly;
 mod join;
+mod positions;
 mod tail;
+mod tails;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use tapio_collect::{Collector, CollectorError, Outlet, Stop};
@@ -14,18 +20,23 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use self::tail::{Moment, Tails};
+use self::tails::{Moment, Tails, home};
 
 /// How log files are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilesConfig {
-    /// Files; the last component may hold one `*`.
+    /// Files; each component may hold one `*`.
     pub paths: Vec<PathBuf>,
     /// The service that writes them; else each file's stem names it. Files of the kubelet name
     /// their pod themselves.
     pub service: Option<Text>,
     /// Whether to read what the files hold already.
     pub from_start: bool,
+    /// Where to keep how far each file was read, so that the next run goes on from there; `None`
+    /// keeps nothing.
+    pub positions: Option<PathBuf>,
+    /// How often new files are looked for; those that are known are looked at more often.
+    pub discover_interval: Duration,
     /// How often the files are looked at. A quarter of a second is below what a person notices, and
     /// some hundred files cost a millisecond.
     pub interval: Duration,
@@ -45,6 +56,8 @@ impl Default for FilesConfig {
             paths: Vec::new(),
             service: None,
             from_start: false,
+            positions: None,
+            discover_interval: Duration::ZERO,
             interval: Duration::from_millis(200),
             line_idle: Duration::from_secs(1),
             trace_idle: Duration::from_millis(200),
@@ -54,9 +67,25 @@ impl Default for FilesConfig {
     }
 }
 
+impl FilesConfig {
+    /// Returns how the logs of pods below `root` (the kubelet's `/var/log/pods`) are read: those of
+    /// every container, as it comes; those that the kubelet rotated have other names, and are not
+    /// read again.
+    #[must_use]
+    pub fn pod_logs(root: &Path) -> Self {
+        Self {
+            paths: vec![root.join("*/*/*.log")],
+            // Some thousand directories, and a new container is no haste: its file is read whole.
+            discover_interval: Duration::from_secs(1),
+            ..Self::default()
+        }
+    }
+}
+
 /// Follows log files.
 #[derive(Debug)]
 pub struct FilesCollector {
+    name: &'static str,
     config: FilesConfig,
     clock: Arc<dyn Clock>,
 }
@@ -65,7 +94,13 @@ impl FilesCollector {
     /// Makes a collector; nothing is opened before it runs.
     #[must_use]
     pub fn new(config: FilesConfig, clock: Arc<dyn Clock>) -> Self {
-        Self { config, clock }
+        Self { name: "files", config, clock }
+    }
+
+    /// Makes a collector of its own name and account for the logs of pods.
+    #[must_use]
+    pub fn of_pods(config: FilesConfig, clock: Arc<dyn Clock>) -> Self {
+        Self { name: "pod_logs", config, clock }
     }
 
     fn moment(&self) -> Moment {
@@ -74,8 +109,7 @@ impl FilesCollector {
 
     /// Finds out whether there is anything to wait for: a file may still come, its directory not.
     fn check(&self) -> Result<(), CollectorError> {
-        let has_home = |path: &PathBuf| path.parent().is_some_and(std::path::Path::is_dir);
-        if self.config.paths.iter().any(has_home) {
+        if self.config.paths.iter().any(|path| home(path).is_dir()) {
             return Ok(());
         }
         let (why, cure) = if self.config.paths.is_empty() {
@@ -84,7 +118,7 @@ impl FilesCollector {
             ("no path's directory exists", "check the paths, or mount the host's /var/log")
         };
         Err(CollectorError::Absent {
-            source_name: "log files".into(),
+            source_name: self.name.into(),
             why: why.into(),
             cure: cure.into(),
         })
@@ -94,7 +128,7 @@ impl FilesCollector {
 #[async_trait]
 impl Collector for FilesCollector {
     fn name(&self) -> &'static str {
-        "files"
+        self.name
     }
 
     async fn run(self: Box<Self>, outlet: Outlet, mut stop: Stop) -> Result<(), CollectorError> {

@@ -34,6 +34,13 @@ impl Harvest {
         self.emitted += records;
     }
 
+    /// Takes back what was told: the next run reads it again.
+    pub(crate) fn defer(&mut self) {
+        self.events.clear();
+        let records = std::mem::take(&mut self.emitted);
+        self.drop_records(DropReason::Ignored, records);
+    }
+
     /// Adds what another harvest holds.
     #[cfg(test)]
     pub(crate) fn absorb(&mut self, other: Self) {

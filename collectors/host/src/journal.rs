@@ -1,7 +1,8 @@
-//! The systemd journal: units that fail, and what services write.
+//! The systemd journal: what becomes of units, and what services write.
 
 mod follow;
 mod translate;
+mod units;
 
 use std::{io, path::PathBuf, thread, time::Duration};
 
@@ -19,6 +20,11 @@ pub struct JournalConfig {
     pub from_start: bool,
     /// Whether to leave the kernel's messages to the kernel log's collector.
     pub skip_kernel: bool,
+    /// Restarts of a unit within `loop_within` that make a loop. systemd's own limit (5 in 10 s) is
+    /// never reached by a unit that waits between its restarts.
+    pub loop_restarts_min: usize,
+    /// The time in which so many restarts are a loop; afterwards the loop is over.
+    pub loop_within: Duration,
     /// How soon a stop is noticed; new entries are noticed at once.
     pub interval: Duration,
 }
@@ -29,6 +35,8 @@ impl Default for JournalConfig {
             directories: vec!["/var/log/journal".into(), "/run/log/journal".into()],
             from_start: false,
             skip_kernel: true,
+            loop_restarts_min: 4,
+            loop_within: Duration::from_secs(600),
             interval: Duration::from_millis(250),
         }
     }

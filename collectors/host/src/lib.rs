@@ -2,6 +2,7 @@
 //!
 //! Each collector is a thin reader and a pure translation; [`host_collectors`] lists them.
 
+mod catalogue;
 mod cgroup;
 mod config;
 mod files;
@@ -11,6 +12,7 @@ mod kmsg;
 mod lines;
 mod log_line;
 mod place;
+mod templates;
 
 pub use cgroup::{CgroupCollector, CgroupConfig};
 pub use config::{HostConfig, host_collectors};

@@ -23,13 +23,15 @@ pub(crate) struct Lines {
     carry: Vec<u8>,
     /// Offset of the next byte that comes in.
     offset: u64,
+    /// Offset of the first byte of the line in hand.
+    begun: u64,
     is_skipping: bool,
 }
 
 impl Lines {
     /// Makes a cutter for a stream of which `offset` bytes are behind us.
     pub(crate) fn new(bytes_max: usize, offset: u64) -> Self {
-        Self { bytes_max, carry: Vec::new(), offset, is_skipping: false }
+        Self { bytes_max, carry: Vec::new(), offset, begun: offset, is_skipping: false }
     }
 
     /// Takes a chunk and hands each completed line to `take`.
@@ -38,9 +40,7 @@ impl Lines {
             let (line, rest) = chunk.split_at(end);
             self.extend(line);
             self.offset += 1;
-            if let Some(piece) = self.complete(1) {
-                take(piece);
-            }
+            take(self.complete());
             chunk = rest.split_first().map_or(&[][..], |(_, after)| after);
         }
         self.extend(chunk);
@@ -49,7 +49,12 @@ impl Lines {
     /// Takes what is left as a line, newline or not.
     pub(crate) fn finish(&mut self) -> Option<Piece> {
         let has_rest = self.is_skipping || !self.carry.is_empty();
-        if has_rest { self.complete(0) } else { None }
+        has_rest.then(|| self.complete())
+    }
+
+    /// Returns the offset of the line in hand.
+    pub(crate) fn begun(&self) -> u64 {
+        self.begun
     }
 
     fn extend(&mut self, bytes: &[u8]) {
@@ -65,17 +70,16 @@ impl Lines {
         }
     }
 
-    fn complete(&mut self, newline_bytes: u64) -> Option<Piece> {
+    fn complete(&mut self) -> Piece {
+        let offset = std::mem::replace(&mut self.begun, self.offset);
         if std::mem::take(&mut self.is_skipping) {
-            return Some(Piece::TooLong);
+            return Piece::TooLong;
         }
         let mut bytes = std::mem::take(&mut self.carry);
-        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let offset = self.offset.saturating_sub(length + newline_bytes);
         if bytes.last() == Some(&b'\r') {
             bytes.pop();
         }
-        Some(Piece::Line { offset, bytes })
+        Piece::Line { offset, bytes }
     }
 }
 

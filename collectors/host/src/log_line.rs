@@ -14,6 +14,7 @@ pub(crate) use self::{
     plain::level,
     wrapper::{Stream, unwrap},
 };
+use crate::catalogue::{self, Entry, Writer};
 
 /// Bytes of a message that are kept; a longer one is a dump, and its beginning says which.
 const MESSAGE_BYTES_MAX: usize = 8_192;
@@ -46,6 +47,8 @@ pub struct LogLine {
     pub dns_rcode: Option<&'static str>,
     /// The name that failed to resolve.
     pub dns_name: Option<String>,
+    /// What the catalogue knows of its wording.
+    known: Option<&'static Entry>,
 }
 
 /// Understands one line: JSON or plain, as written or as wrapped by a container runtime.
@@ -93,6 +96,7 @@ impl LogLine {
             peer: None,
             dns_rcode: None,
             dns_name: None,
+            known: None,
         }
     }
 
@@ -104,6 +108,9 @@ impl LogLine {
             None => self.message.clone(),
         };
         let failure = if is_trouble { network::find(&text) } else { None };
+        // What failed below a message of the catalogue is nearer to the cause.
+        let writer = if is_trouble { Writer::Process } else { Writer::CalmProcess };
+        self.known = catalogue::look_up(writer, &text).filter(|_| failure.is_none());
         if let Some(failure) = failure {
             self.kind = failure.kind;
             self.peer = failure.peer;
@@ -111,16 +118,34 @@ impl LogLine {
             self.dns_name = failure.dns_name;
             self.severity.get_or_insert(Severity::Error);
             self.error_type.get_or_insert_with(|| failure.error_type.into());
+        } else if let Some(known) = self.known {
+            self.kind = known.kind;
+            self.severity = self.severity.max(Some(known.severity));
         } else if self.stacktrace.is_some() || (is_trouble && self.error_type.is_some()) {
             self.kind = Kind::Exception;
             self.severity.get_or_insert(Severity::Error);
         }
     }
 
+    /// Takes the line for calm, whatever its text says: its source knows better. What the catalogue
+    /// calls trouble however calmly it is said stays trouble.
+    pub(crate) fn calm_down(&mut self) {
+        self.kind = Kind::Log;
+        self.known = catalogue::look_up(Writer::CalmProcess, &self.message);
+        if let Some(known) = self.known {
+            self.kind = known.kind;
+            self.severity = self.severity.max(Some(known.severity));
+        }
+    }
+
     /// Makes the event of this line.
     pub(crate) fn into_event(self, id: EventId, read_at: Timestamp, source: Source) -> Unbound {
         let severity = self.severity.unwrap_or_default();
-        let (impact, class) = rating(self.kind, severity);
+        let (impact, class) = match self.known {
+            Some(known) => (known.impact, known.class),
+            None => rating(self.kind, severity),
+        };
+        let known = self.known.map(|known| (known, self.message.clone()));
         // A line is never from the future: a wrong zone would hold it back for hours.
         let time = self.time.map_or(read_at, |time| time.min(read_at));
         let mut event = Unbound::new(id, time, source, self.kind)
@@ -136,6 +161,9 @@ impl LogLine {
                 .with(keys::PEER_ADDRESS, peer.address)
                 .with_some(keys::PEER_PORT, peer.port.map(i64::from));
         }
+        if let Some((known, message)) = known {
+            event = known.fill(event, &message);
+        }
         event.trace_id = self.trace.map(|trace| trace.trace_id);
         event.span_id = self.trace.and_then(|trace| trace.span_id);
         event
@@ -149,7 +177,9 @@ impl LogLine {
         source: Source,
         place: Place,
     ) -> Unbound {
-        self.into_event(id, read_at, source).at(place)
+        let event = self.into_event(id, read_at, source);
+        let place = catalogue::place_of_pod(&event).unwrap_or(place);
+        event.at(place)
     }
 }
 

@@ -86,6 +86,9 @@ pub enum SubscribeError {
     /// The bus has no such shard.
     #[error("there is no shard {0}")]
     UnknownShard(ShardId),
+    /// The bus only takes events to where they are read.
+    #[error("this bus only takes events in: read them from the bus of the node it leads to")]
+    WriteOnly,
 }
 
 /// A transport of events.

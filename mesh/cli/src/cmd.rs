@@ -1,7 +1,9 @@
 //! The commands, one file each.
 
+mod agent;
 mod bench;
 mod chaos;
+mod check;
 mod completion;
 mod demo;
 mod dlq;
@@ -67,6 +69,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Runs one node of the mesh.
     Node(Box<node::NodeArgs>),
+    /// Sends what this machine senses to the mesh: probes, Kubernetes, journal, logs, OTLP.
+    Agent(Box<agent::AgentArgs>),
     /// Asks the mesh about a trace, a thing, a story, an owner.
     Query(Box<query::QueryArgs>),
     /// Publishes a recording into the mesh.
@@ -79,6 +83,8 @@ enum Command {
     Story(stories::StoryArgs),
     /// Shows what a running `tapio up` sees, holds and has lost.
     Status,
+    /// Says what will work on this machine, what will not, why, and the cure.
+    Check(Box<check::CheckArgs>),
     /// Explains a failure pattern: its evidence, its root, its look-alikes, where to look first.
     Explain(explain::ExplainArgs),
     /// Does to a real mesh on this machine what reality does, and judges the outcome.
@@ -112,6 +118,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Stories(args) => stories::list(&args, &common.paths, out),
         Command::Story(args) => stories::show(&args, &common.paths, out),
         Command::Status => stories::status(&common.paths, out),
+        Command::Agent(args) => agent::run(*args, out),
+        Command::Check(args) => check::run(&args, out),
         Command::Explain(args) => explain::run(&args, out),
         Command::Chaos(args) => chaos::run(&args, out),
         Command::Bench(args) => bench::run(&args, out),

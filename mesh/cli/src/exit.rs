@@ -16,6 +16,11 @@ pub(crate) struct Usage(pub(crate) String);
 #[error("{0}")]
 pub(crate) struct Unreachable(pub(crate) String);
 
+/// A question whose answer is no.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Lacking(pub(crate) String);
+
 /// Prints what clap has to say: help, or what is wrong with the arguments.
 pub(crate) fn refused(refusal: &clap::Error) -> ExitCode {
     // Whoever closed the stream does not want to read it.
@@ -42,6 +47,9 @@ fn number(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {
         if cause.is::<Usage>() {
             return 64;
+        }
+        if cause.is::<Lacking>() {
+            return 1;
         }
         if cause.is::<Unreachable>() || cause.is::<ClientError>() || cause.is::<io::Error>() {
             return 69;

@@ -140,7 +140,7 @@ kinds! {
     VolumeUnbound = "volume_unbound",
     /// An autoscaler is at its limit, or cannot see what it scales by.
     ScalingLimited = "scaling_limited",
-    /// A rule of who may do what changed: NetworkPolicy, Role, binding, webhook, quota.
+    /// A rule of who may do what changed: `NetworkPolicy`, Role, binding, webhook, quota.
     PolicyChanged = "policy_changed",
     /// A Service's selector or ports changed.
     ServiceChanged = "service_changed",

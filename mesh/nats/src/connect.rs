@@ -14,7 +14,7 @@ pub use self::{
     events::{AsyncEvent, ConnectionFigures},
     server::ConnectError,
 };
-use crate::{NatsConfig, StreamError, StreamPlan, Subjects, stream};
+use crate::{Difference, NatsConfig, StreamError, StreamPlan, Subjects, stream};
 
 /// How long closing waits for what is still to be sent.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -114,6 +114,18 @@ impl Connection {
     /// Dropping the future may leave some of them made; the next call goes on.
     pub async fn set_up(&self, plan: &StreamPlan) -> Result<(), StreamError> {
         Box::pin(stream::set_up(self, plan)).await
+    }
+
+    /// Compares the streams and buckets with a plan, and makes nothing: returns what differs, and the
+    /// names of those that are missing.
+    ///
+    /// # Errors
+    /// [`StreamError`] if the server does not say.
+    pub async fn compare(
+        &self,
+        plan: &StreamPlan,
+    ) -> Result<(Vec<Difference>, Vec<String>), StreamError> {
+        Box::pin(stream::look(self, plan)).await
     }
 
     /// Sends what is still to be sent, and ends the connection for all clones.

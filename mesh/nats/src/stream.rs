@@ -9,7 +9,7 @@ use async_nats::jetstream::stream::StorageType;
 use tapio_shard::ShardCount;
 
 pub use self::check::StreamError;
-pub(crate) use self::check::set_up;
+pub(crate) use self::check::{look, set_up};
 pub use self::want::Difference;
 
 /// Where streams and buckets keep what they hold.

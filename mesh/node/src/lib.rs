@@ -4,6 +4,7 @@
 mod api;
 mod client;
 mod compose;
+mod direct;
 mod http;
 mod mesh;
 mod paths;
@@ -18,6 +19,7 @@ mod fixture;
 pub use api::ServeError;
 pub use client::{Client, ClientError, StoryStream, Streamed};
 pub use compose::{Node, NodeError, NodeParts};
+pub use direct::serve_direct;
 pub use http::{Health, HealthSource, HttpError, HttpServer};
 pub use mesh::{MeshError, MeshNode, MeshParts};
 pub use paths::{Paths, default_paths};

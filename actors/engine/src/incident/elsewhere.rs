@@ -21,13 +21,17 @@ pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// A shard may be between two owners for as long as a server's election takes.
 const PART_WAIT: Duration = Duration::from_secs(10);
 
+/// How long a quiet incident goes on asking at least. When a server is back that held findings up,
+/// they come a moment after the time that made the incident quiet.
+const PART_MIN: Duration = Duration::from_secs(2);
+
 /// How an incident that is quiet takes its leave: what it belongs together with may have been opened
 /// elsewhere while nobody owned one of the two shards, and once it is resolved they never meet.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Parting {
     since: Timestamp,
     asked_at: Timestamp,
-    /// Whether every shard has answered since, and none knows what belongs to it.
+    /// Whether every shard has answered a late enough question, and none knows what belongs to it.
     is_free: bool,
 }
 
@@ -91,7 +95,8 @@ impl Incidents {
         let mut joined = Joined::default();
         let Some(incident) = self.open.get_mut(&story) else { return joined };
         if let Some(parting) = &mut incident.parting {
-            parting.is_free |= is_complete && related.is_empty();
+            let is_late = parting.asked_at >= parting.since.after(PART_MIN);
+            parting.is_free |= is_complete && related.is_empty() && is_late;
         }
         let elsewhere: BTreeSet<_> = related.iter().map(|incident| incident.id).collect();
         match elsewhere.first().copied().filter(|oldest| *oldest < story) {
@@ -173,8 +178,8 @@ impl Incidents {
         }
     }
 
-    /// Says whether a quiet incident may be resolved. One among several shards asks them a last time
-    /// before, and again until all have answered.
+    /// Says whether a quiet incident may be resolved. One among several shards goes on asking them for
+    /// a while, and until all have answered.
     pub(super) fn may_part(&mut self, story: StoryId, now: Timestamp) -> bool {
         let Some(incident) = self.open.get_mut(&story).filter(|_| self.is_sharded) else {
             return true;

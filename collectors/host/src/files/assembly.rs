@@ -77,6 +77,14 @@ impl Assembly {
         self.settle(at, harvest);
     }
 
+    /// Returns where the first byte stands that is not told yet.
+    pub(super) fn position(&self) -> u64 {
+        let held = self.streams.iter().flat_map(|thread| {
+            [thread.partial.as_ref().map(|piece| piece.offset), thread.joiner.held_from()]
+        });
+        held.flatten().fold(self.lines.begun(), u64::min)
+    }
+
     /// Says whether a line is held that may be the head of a stack trace.
     pub(super) fn is_waiting(&self) -> bool {
         self.streams.iter().any(|thread| thread.joiner.is_waiting())

@@ -95,6 +95,11 @@ impl Joiner {
         self.pending.is_some()
     }
 
+    /// Returns where what is held begins.
+    pub(super) fn held_from(&self) -> Option<u64> {
+        self.pending.as_ref().map(|pending| pending.head.offset)
+    }
+
     /// Returns what is held.
     pub(super) fn flush(&mut self) -> Option<Joined> {
         self.pending.take().map(|pending| {

@@ -1,19 +1,22 @@
-//! Follows files through rotation.
+//! One open file.
 
 use std::{
-    collections::BTreeMap,
-    fs::{self, File, Metadata},
+    fs::{File, Metadata},
     io::{Read as _, Seek as _, SeekFrom},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use tapio_collect::DropReason;
-use tapio_model::Timestamp;
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::debug;
 
-use super::{FilesConfig, assembly::Assembly};
+use super::{
+    FilesConfig,
+    assembly::Assembly,
+    positions::{Head, Record},
+    tails::Moment,
+};
 use crate::{harvest::Harvest, place_of_log_file};
 
 /// Bytes of one read.
@@ -22,133 +25,58 @@ const READ_BYTES: usize = 65_536;
 /// Bytes of one file that one pass reads, so that a long file does not hold up the others.
 const PASS_BYTES: u64 = 262_144;
 
-/// The files that are followed.
-#[derive(Debug)]
-pub(super) struct Tails {
-    config: FilesConfig,
-    files: BTreeMap<PathBuf, Tail>,
-    has_passed: bool,
-    is_cut: bool,
+/// Where to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    Beginning,
+    End,
+    At(u64),
 }
 
-/// What one pass brought.
-#[derive(Debug, Default)]
-pub(super) struct Pass {
-    pub(super) harvest: Harvest,
-    /// Whether some file has more to read at once.
-    pub(super) has_more: bool,
-}
-
-/// The moment of a pass, on both clocks.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Moment {
-    pub(super) wall: Timestamp,
-    pub(super) timer: Instant,
-}
-
-impl Tails {
-    pub(super) fn new(config: FilesConfig) -> Self {
-        Self { config, files: BTreeMap::new(), has_passed: false, is_cut: false }
-    }
-
-    /// Looks for files, reads what they got, and lets go of those that went.
-    pub(super) fn pass(&mut self, now: Moment) -> Pass {
-        let mut pass = Pass::default();
-        let mut before = std::mem::take(&mut self.files);
-        let paths = self.discover(&mut pass.harvest);
-        for path in paths {
-            let Ok(metadata) = fs::metadata(&path) else { continue };
-            if !metadata.is_file() {
-                continue;
-            }
-            // Files of the first pass have a past; what appears later is read whole.
-            let from_start = self.has_passed || self.config.from_start;
-            let known = before.remove(&path);
-            let tail = match known {
-                Some(mut tail) if tail.identity == identity(&metadata) => {
-                    tail.notice_truncation(&metadata, &self.config, now, &mut pass.harvest);
-                    Some(tail)
-                }
-                Some(mut rotated) => {
-                    rotated.drain(now, &mut pass.harvest);
-                    Tail::open(&path, &self.config, true, now)
-                }
-                None => Tail::open(&path, &self.config, from_start, now),
-            };
-            if let Some(mut tail) = tail {
-                pass.has_more |= tail.read(now, &mut pass.harvest);
-                tail.settle(&self.config, now, &mut pass.harvest);
-                self.files.insert(path, tail);
-            }
-        }
-        for mut gone in before.into_values() {
-            gone.drain(now, &mut pass.harvest);
-        }
-        self.has_passed = true;
-        pass
-    }
-
-    /// Tells what is held.
-    pub(super) fn close(&mut self, now: Moment) -> Harvest {
-        let mut harvest = Harvest::default();
-        for tail in self.files.values_mut() {
-            tail.assembly.finish(now.wall, &mut harvest);
-        }
-        harvest
-    }
-
-    fn discover(&mut self, harvest: &mut Harvest) -> Vec<PathBuf> {
-        let mut paths: Vec<_> = self.config.paths.iter().flat_map(|path| matches(path)).collect();
-        paths.sort();
-        paths.dedup();
-        let is_cut = paths.len() > self.config.files_max;
-        if is_cut && !self.is_cut {
-            warn!(files = paths.len(), "more log files than the limit: the rest is not read");
-            harvest.lose(DropReason::TooLarge, 1);
-        }
-        self.is_cut = is_cut;
-        paths.truncate(self.config.files_max);
-        paths
-    }
-}
-
-/// Lists the files that a path means: itself, or, with `*` in its last component, its matches.
-fn matches(pattern: &Path) -> Vec<PathBuf> {
-    let name = pattern.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let Some((prefix, suffix)) = name.split_once('*') else { return vec![pattern.to_path_buf()] };
-    let directory = pattern.parent().unwrap_or(Path::new("/"));
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries
-        .filter(|entry| {
-            entry.file_name().to_str().is_some_and(|name| {
-                name.strip_prefix(prefix).is_some_and(|rest| rest.ends_with(suffix))
-            })
-        })
-        .map(|entry| entry.path())
-        .collect()
-}
-
-fn identity(metadata: &Metadata) -> (u64, u64) {
+/// Returns what tells a file from any other while it exists.
+pub(super) fn identity(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 
 /// One open file.
 #[derive(Debug)]
-struct Tail {
+pub(super) struct Tail {
     file: File,
     identity: (u64, u64),
+    /// By which it was found first.
     path: PathBuf,
     offset: u64,
     assembly: Assembly,
+    head: Head,
     last_data: Instant,
     has_settled: bool,
 }
 
 impl Tail {
-    fn open(path: &Path, config: &FilesConfig, from_start: bool, now: Moment) -> Option<Self> {
-        let opened = File::open(path).and_then(|mut file| {
+    pub(super) fn open(
+        path: &Path,
+        config: &FilesConfig,
+        start: Start,
+        now: Moment,
+    ) -> Option<Self> {
+        Self::open_renamed(path, path, config, start, now)
+    }
+
+    /// Opens a file under the name it has now, as the one it was under the name it had.
+    pub(super) fn open_renamed(
+        now_at: &Path,
+        path: &Path,
+        config: &FilesConfig,
+        start: Start,
+        now: Moment,
+    ) -> Option<Self> {
+        let opened = File::open(now_at).and_then(|mut file| {
             let metadata = file.metadata()?;
-            let offset = if from_start { 0 } else { file.seek(SeekFrom::End(0))? };
+            let offset = file.seek(match start {
+                Start::Beginning => SeekFrom::Start(0),
+                Start::End => SeekFrom::End(0),
+                Start::At(offset) => SeekFrom::Start(offset),
+            })?;
             Ok((file, identity(&metadata), offset))
         });
         let (file, identity, offset) = opened
@@ -162,13 +90,38 @@ impl Tail {
             path,
             offset,
             assembly,
+            head: Head::default(),
             last_data: now.timer,
             has_settled: true,
         })
     }
 
+    pub(super) const fn identity(&self) -> (u64, u64) {
+        self.identity
+    }
+
+    pub(super) const fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Returns how long nothing came.
+    pub(super) fn silence(&self, now: Moment) -> Duration {
+        now.timer.saturating_duration_since(self.last_data)
+    }
+
+    /// Returns where the next run must begin, so that nothing is lost that was not told yet.
+    pub(super) fn record(&mut self) -> Record {
+        self.head.complete(&self.file);
+        let (dev, ino) = self.identity;
+        let offset = self.assembly.position();
+        Record { dev, ino, offset, head: self.head.clone(), path: self.path.clone() }
+    }
+
     /// Begins again if the file became shorter than what was read of it.
-    fn notice_truncation(
+    ///
+    /// A copy-truncate that is refilled past that point between two passes is not noticed: what was
+    /// written before then is lost, as it is to any reader.
+    pub(super) fn notice_truncation(
         &mut self,
         metadata: &Metadata,
         config: &FilesConfig,
@@ -181,12 +134,13 @@ impl Tail {
         self.assembly.finish(now.wall, harvest);
         if self.file.seek(SeekFrom::Start(0)).is_ok() {
             self.offset = 0;
+            self.head = Head::default();
             self.assembly = assembly(&self.path, config, self.identity, 0);
         }
     }
 
     /// Reads what the file got, up to a limit; says whether there is more.
-    fn read(&mut self, now: Moment, harvest: &mut Harvest) -> bool {
+    pub(super) fn read(&mut self, now: Moment, harvest: &mut Harvest) -> bool {
         let mut buffer = vec![0; READ_BYTES];
         let mut budget = PASS_BYTES;
         loop {
@@ -210,14 +164,22 @@ impl Tail {
         }
     }
 
-    /// Reads the rest of a file that got no successor's bytes any more, and closes it.
-    fn drain(&mut self, now: Moment, harvest: &mut Harvest) {
-        while self.read(now, harvest) {}
+    /// Reads what is left of a file that has a successor, or no name any more.
+    pub(super) fn drain(&mut self, now: Moment, harvest: &mut Harvest) {
+        let has_more = self.file.metadata().is_ok_and(|metadata| metadata.len() > self.offset);
+        if has_more {
+            while self.read(now, harvest) {}
+        }
+        self.finish(now, harvest);
+    }
+
+    /// Tells what is held.
+    pub(super) fn finish(&mut self, now: Moment, harvest: &mut Harvest) {
         self.assembly.finish(now.wall, harvest);
     }
 
-    fn settle(&mut self, config: &FilesConfig, now: Moment, harvest: &mut Harvest) {
-        let silent = now.timer.saturating_duration_since(self.last_data);
+    pub(super) fn settle(&mut self, config: &FilesConfig, now: Moment, harvest: &mut Harvest) {
+        let silent = self.silence(now);
         if silent >= config.trace_idle && self.assembly.is_waiting() {
             self.assembly.settle(now.wall, harvest);
         }

@@ -10,7 +10,9 @@ use tapio_model::{Attributes, Kind, Timestamp, keys};
 use tapio_telemetry::{SystemClock, spawn_named};
 use tokio::sync::mpsc;
 
-use super::{tail::Pass, *};
+use super::{tails::Pass, *};
+
+mod pods;
 
 /// A directory of logs, looked at when the test says so.
 struct World {

@@ -16,6 +16,7 @@ use tracing::{debug, warn};
 use super::{
     JournalConfig,
     translate::{Entry, Translator},
+    units::LoopLimits,
 };
 use crate::harvest::Harvest;
 
@@ -31,8 +32,10 @@ pub(super) fn follow(
     let directories: Vec<_> =
         config.directories.iter().filter(|directory| directory.is_dir()).cloned().collect();
     count_torn(&directories).pass_on_blocking(outlet)?;
-    let mut reading =
-        Reading { translator: Translator::new(config.skip_kernel), outlet, stop, last: None };
+    let limits =
+        LoopLimits { restarts_min: config.loop_restarts_min.max(2), within: config.loop_within };
+    let translator = Translator::new(config.skip_kernel, limits);
+    let mut reading = Reading { translator, outlet, stop, last: None };
     let mut is_backlog = config.from_start;
     let mut errors = 0;
     while !stop.is_stopped() {

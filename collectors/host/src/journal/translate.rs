@@ -1,19 +1,16 @@
 //! From journal entries to events.
 
 use tapio_collect::{DropReason, Unbound, event_id};
-use tapio_model::{Class, Kind, Place, Severity, Source, Timestamp, keys};
+use tapio_model::{EventId, Place, Severity, Source, Timestamp, keys};
 
+use super::units::{LoopLimits, Told, Units};
 use crate::{
     harvest::Harvest,
     kmsg::{Assembler, Record},
-    place_of_cgroup, translate_line,
+    place_of_cgroup,
+    templates::Templates,
+    translate_line,
 };
-
-/// systemd's id of "Failed with result …".
-///
-/// # Source
-/// `SD_MESSAGE_UNIT_FAILURE_RESULT` in systemd's `src/systemd/sd-messages.h`.
-const UNIT_FAILURE_RESULT: &[u8] = b"d9b373ed55a64feb8242e02dbe79a49c";
 
 /// An entry of the journal.
 #[derive(Debug, Clone)]
@@ -26,20 +23,32 @@ pub(super) struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    fn get(&self, name: &str) -> Option<&'a [u8]> {
+    pub(super) fn get(&self, name: &str) -> Option<&'a [u8]> {
         self.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 
-    fn text(&self, name: &str) -> Option<&'a str> {
+    pub(super) fn text(&self, name: &str) -> Option<&'a str> {
         self.get(name).and_then(|value| std::str::from_utf8(value).ok())
     }
 
     /// Returns when the service wrote it, which is before the journal received it.
-    fn time(&self) -> Timestamp {
+    pub(super) fn time(&self) -> Timestamp {
         let sent =
             self.text("_SOURCE_REALTIME_TIMESTAMP").and_then(|usec| usec.parse::<u64>().ok());
         let usec = sent.unwrap_or(self.realtime_usec).min(self.realtime_usec);
         Timestamp::from_nanos(i64::try_from(usec.saturating_mul(1_000)).unwrap_or(i64::MAX))
+    }
+
+    /// Derives the id: the journal's cursor without the file's part, so that a copied or rotated
+    /// file repeats ids.
+    fn id(&self) -> EventId {
+        event_id(&[
+            b"journal",
+            &self.boot_id,
+            &self.seqnum.to_le_bytes(),
+            &self.monotonic_usec.to_le_bytes(),
+            &self.realtime_usec.to_le_bytes(),
+        ])
     }
 
     /// Returns where the entry's writer runs.
@@ -65,7 +74,7 @@ impl<'a> Entry<'a> {
 
 /// Places a unit by its name: a container's scope names the container. The name is no path, and
 /// so no cgroup.
-fn place_of_unit(unit: &str) -> Place {
+pub(super) fn place_of_unit(unit: &str) -> Place {
     Place { cgroup: None, ..place_of_cgroup(&format!("/{unit}")) }
 }
 
@@ -74,11 +83,14 @@ fn place_of_unit(unit: &str) -> Place {
 pub(super) struct Translator {
     kernel: Option<([u8; 16], Assembler)>,
     skip_kernel: bool,
+    units: Units,
+    templates: Templates,
 }
 
 impl Translator {
-    pub(super) fn new(skip_kernel: bool) -> Self {
-        Self { kernel: None, skip_kernel }
+    pub(super) fn new(skip_kernel: bool, limits: LoopLimits) -> Self {
+        let (units, templates) = (Units::new(limits), Templates::new());
+        Self { kernel: None, skip_kernel, units, templates }
     }
 
     /// Takes an entry.
@@ -89,8 +101,18 @@ impl Translator {
             return;
         }
         harvest.read += 1;
-        match translate(entry).filter(|_| !is_kernel) {
-            Some(event) => harvest.emit(event, 1),
+        let id = entry.id();
+        let told = if is_kernel { Told::Nothing } else { self.units.observe(entry, id) };
+        let event = match told {
+            Told::NoUnit => translate(entry, id),
+            Told::Event(event) => Some(*event),
+            Told::Nothing => None,
+        };
+        match event {
+            Some(mut event) => {
+                self.templates.note(std::slice::from_mut(&mut event));
+                harvest.emit(event, 1);
+            }
             None => harvest.drop_records(DropReason::Ignored, 1),
         }
     }
@@ -124,26 +146,8 @@ impl Translator {
 }
 
 /// Translates an entry; `None` if it is of no interest.
-fn translate(entry: &Entry<'_>) -> Option<Unbound> {
-    // The journal's cursor without the file's part: a copied or rotated file repeats ids.
-    let id = event_id(&[
-        b"journal",
-        &entry.boot_id,
-        &entry.seqnum.to_le_bytes(),
-        &entry.monotonic_usec.to_le_bytes(),
-        &entry.realtime_usec.to_le_bytes(),
-    ]);
+fn translate(entry: &Entry<'_>, id: EventId) -> Option<Unbound> {
     let message = entry.get("MESSAGE")?;
-    if let Some((unit, result)) = unit_failure(entry) {
-        let class = if result == "oom-kill" { Class::Memory } else { Class::Lifecycle };
-        let event = Unbound::new(id, entry.time(), Source::Journal, Kind::UnitFailed)
-            .at(place_of_unit(unit))
-            .rated(Severity::Error, 0.75, class)
-            .with(keys::UNIT, unit)
-            .with(keys::UNIT_RESULT, result)
-            .message(String::from_utf8_lossy(message).as_ref());
-        return Some(event);
-    }
     let mut line = translate_line(message);
     let by_priority = priority(entry).map(severity);
     // A captured stream has one priority for all its lines: there the text knows better.
@@ -154,8 +158,9 @@ fn translate(entry: &Entry<'_>) -> Option<Unbound> {
         return None;
     }
     // What the text alone would have told as trouble is calm if the journal says so.
-    let kind = if line.severity < Some(Severity::Warn) { Kind::Log } else { line.kind };
-    line.kind = kind;
+    if line.severity < Some(Severity::Warn) {
+        line.calm_down();
+    }
     line.time = Some(entry.time());
     let pid = entry.text("_PID").and_then(|pid| pid.parse::<i64>().ok());
     let event = line
@@ -164,24 +169,6 @@ fn translate(entry: &Entry<'_>) -> Option<Unbound> {
         .with_some(keys::PROCESS_PID, pid)
         .with_some(keys::PROCESS_NAME, entry.text("_COMM"));
     Some(event)
-}
-
-/// Reads the unit and the result of `x.service: Failed with result 'oom-kill'.`; only systemd
-/// itself is believed, as anybody may write any message.
-fn unit_failure<'a>(entry: &Entry<'a>) -> Option<(&'a str, &'a str)> {
-    let is_systemd = entry.get("_PID") == Some(b"1") || entry.get("_COMM") == Some(b"systemd");
-    if !is_systemd {
-        return None;
-    }
-    let said = entry.text("MESSAGE").and_then(|message| {
-        let (unit, rest) = message.split_once(": Failed with result '")?;
-        Some((unit, rest.split_once('\'')?.0))
-    });
-    let is_failure = entry.get("MESSAGE_ID") == Some(UNIT_FAILURE_RESULT) || said.is_some();
-    let unit =
-        entry.text("UNIT").or_else(|| entry.text("USER_UNIT")).or(said.map(|(unit, _)| unit));
-    let result = entry.text("UNIT_RESULT").or(said.map(|(_, result)| result));
-    unit.zip(result).filter(|_| is_failure)
 }
 
 fn priority(entry: &Entry<'_>) -> Option<u8> {
@@ -200,9 +187,19 @@ const fn severity(priority: u8) -> Severity {
 
 #[cfg(test)]
 mod tests {
-    use tapio_model::Attributes;
+    use std::time::Duration;
+
+    use tapio_model::{Attributes, Class, Kind};
 
     use super::*;
+
+    const LIMITS: LoopLimits = LoopLimits { restarts_min: 3, within: Duration::from_secs(60) };
+
+    fn translate(entry: &Entry<'_>) -> Option<Unbound> {
+        let mut harvest = Harvest::default();
+        Translator::new(true, LIMITS).observe(entry, &mut harvest);
+        harvest.events.pop()
+    }
 
     const BOOT: [u8; 16] = [7; 16];
 
@@ -278,6 +275,28 @@ mod tests {
     }
 
     #[test]
+    fn the_kubelets_words_are_told_of_the_pod_or_the_node_they_are_about() {
+        let told = |message, priority, transport| {
+            let fields = [
+                ("MESSAGE", message),
+                ("PRIORITY", priority),
+                ("_TRANSPORT", transport),
+                ("_SYSTEMD_UNIT", "kubelet.service"),
+            ];
+            told(&fields)
+        };
+        let evicted = r#"I0102 15:04:05.000000       1 eviction_manager.go:627] "Eviction manager: pod is evicted successfully" pod="shop/cart-7d9f""#;
+        let want = (Kind::PodEvicted, Severity::Error, "shop/cart-7d9f".to_owned());
+        assert_eq!(told(evicted, "6", "stdout"), Some(want));
+        let pleg = r#"E0102 15:04:05.000000       1 kubelet.go:2385] "Skipping pod synchronization" err="PLEG is not healthy: pleg was last seen active 3m5s ago; threshold is 3m0s""#;
+        let want = (Kind::NodeCondition, Severity::Error, "kubelet.service".to_owned());
+        assert_eq!(told(pleg, "6", "stdout"), Some(want));
+        let clock = "System clock time unset or jumped backwards, restored from recorded timestamp";
+        let said = told(clock, "6", "journal").map(|told| told.1);
+        assert_eq!(said, Some(Severity::Warn));
+    }
+
+    #[test]
     fn a_service_is_placed_by_its_cgroup() {
         let fields = [
             ("MESSAGE", "x"),
@@ -295,7 +314,7 @@ mod tests {
         let fields = [("MESSAGE", kill), ("_TRANSPORT", "kernel"), ("PRIORITY", "3")];
         for (skip_kernel, kinds) in [(true, vec![]), (false, vec![Kind::OomKill])] {
             let mut harvest = Harvest::default();
-            Translator::new(skip_kernel).observe(&entry(&fields), &mut harvest);
+            Translator::new(skip_kernel, LIMITS).observe(&entry(&fields), &mut harvest);
             let got: Vec<_> = harvest.events.iter().map(|event| event.kind).collect();
             assert_eq!(got, kinds);
             assert!(harvest.is_balanced());

@@ -95,7 +95,9 @@ pub(super) async fn gone(bus: Arc<dyn Bus>) -> Kept {
             same("what is gone", &(shard, wanted), &(FIRST, first))?;
             same("what there is is later", &(earliest > second && earliest <= third), &true)?;
         }
-        Err(why @ SubscribeError::UnknownShard(_)) => return Err(format!("refused: {why}")),
+        Err(why @ (SubscribeError::UnknownShard(_) | SubscribeError::WriteOnly)) => {
+            return Err(format!("refused: {why}"));
+        }
         Ok(_) => return Err("what was acknowledged is offered again".to_owned()),
     }
     for start in [Start::Earliest, Start::At(third)] {

@@ -1,5 +1,7 @@
 //! `tapio node`: one node of the mesh.
 
+mod direct;
+
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
@@ -12,6 +14,7 @@ use tapio_shard::NodeId;
 use tapio_telemetry::{Meters, ObserveConfig};
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::direct::DirectArgs;
 use super::{
     Cli,
     nats::{NatsArgs, StreamArgs},
@@ -78,6 +81,8 @@ pub(crate) struct NodeArgs {
     /// How long an incident must be quiet to be resolved; twice the window without it.
     #[arg(long, env = "TAPIO_QUIET", hide_env_values = true, value_parser = duration)]
     quiet: Option<Duration>,
+    #[command(flatten)]
+    direct: DirectArgs,
     #[command(flatten)]
     observe: ObserveArgs,
     /// Writes down what became of every single event: for chaos runs.
@@ -148,6 +153,7 @@ async fn node(args: &NodeArgs) -> anyhow::Result<()> {
         http: Some(args.http),
     })
     .await?;
+    let direct = args.direct.start(&connection, shards, observed.telemetry()).await?;
     if args.clock_offset != 0 {
         // Nothing in a node reads the wall clock: its time is the log's, its patience monotonic.
         tracing::warn!(seconds = args.clock_offset, "the wall clock is wrong, and nobody looks");
@@ -163,6 +169,9 @@ async fn node(args: &NodeArgs) -> anyhow::Result<()> {
     };
     if has_ended {
         return Err(Unreachable("the node has ended by itself; its log says why".into()).into());
+    }
+    if let Some(direct) = direct {
+        direct.stop().await;
     }
     node.leave().await;
     observe::end(observed).await;

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use tapio_collect::{Account, Collector, CollectorError, DropReason, Outlet, Pump, Stop};
 use tapio_collect_host::{
     CgroupConfig, FilesConfig, HostConfig, JournalConfig, KmsgConfig, host_collectors,
+    place_of_cgroup,
 };
+use tapio_collect_kernel::{KernelCollector, KernelConfig};
 use tapio_collect_otlp::{OtlpCollector, OtlpConfig};
 use tapio_model::Clock;
 use tapio_node::StatusSource;
@@ -40,6 +42,11 @@ impl Senses {
     pub(crate) async fn start(args: &SenseArgs, pump: &Pump, stop: &Stop) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let mut collectors = host_collectors(host_config(args), &clock);
+        if !args.no_probes {
+            let config =
+                KernelConfig { place_of_cgroup: Arc::new(place_of_cgroup), ..KernelConfig::default() };
+            collectors.push(Box::new(KernelCollector::new(config, Arc::clone(&clock))));
+        }
         let mut absent = Vec::new();
         if !args.no_otlp {
             match otlp(args).await {
@@ -149,6 +156,7 @@ fn host_config(args: &SenseArgs) -> HostConfig {
             from_start,
             ..FilesConfig::default()
         }),
+        pod_logs: None,
     }
 }
 

@@ -58,6 +58,9 @@ pub(crate) struct SenseArgs {
     /// Does not watch control groups.
     #[arg(long)]
     pub(super) no_cgroup: bool,
+    /// Loads no probes into the kernel.
+    #[arg(long)]
+    pub(super) no_probes: bool,
     /// Does not receive OTLP.
     #[arg(long)]
     pub(super) no_otlp: bool,
@@ -185,8 +188,11 @@ fn say_missed(tellings: u64) {
 
 fn node_name(args: &SenseArgs) -> String {
     let named = args.node.clone().filter(|name| !name.is_empty());
-    named.unwrap_or_else(|| {
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        host.trim().to_owned()
-    })
+    named.unwrap_or_else(host_name)
+}
+
+/// Returns what this machine calls itself.
+pub(crate) fn host_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    host.trim().to_owned()
 }

@@ -85,6 +85,30 @@ pub(crate) async fn set_up(connection: &Connection, plan: &StreamPlan) -> Result
     Err(StreamError::Differs(found_differences))
 }
 
+/// Compares what is there with what is wanted, and makes nothing: returns what differs, and the
+/// names of what is missing.
+pub(crate) async fn look(
+    connection: &Connection,
+    plan: &StreamPlan,
+) -> Result<(Vec<Difference>, Vec<String>), StreamError> {
+    let (mut differing, mut missing) = (Vec::new(), Vec::new());
+    for config in wanted(plan, connection.subjects()) {
+        let waited = connection.patience();
+        match ask(connection, "INFO", &config.name, &()).await {
+            Ok(found) => differing.extend(differences(&found, &config)),
+            Err(Miss::Absent) => missing.push(config.name),
+            Err(Miss::Silent(why)) => {
+                return Err(StreamError::Unreachable { stream: config.name, waited, why });
+            }
+            Err(Miss::Refused(error)) => {
+                let (stream, code) = (config.name, error.error_code().0);
+                return Err(StreamError::Refused { stream, code, why: error.to_string() });
+            }
+        }
+    }
+    Ok((differing, missing))
+}
+
 /// What an attempt ended with, if not with a stream.
 enum Miss {
     /// There is none.

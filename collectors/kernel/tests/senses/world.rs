@@ -1,0 +1,216 @@
+//! What a test does to the machine, undone when dropped, and what it sees of it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use tapio_collect::{Account, Accounts, Collector as _, Outlet, Stopper, Unbound, stop_signal};
+use tapio_collect_kernel::{KernelCollector, KernelConfig, Probe, ProbeReport, Tier};
+use tapio_model::Attributes;
+use tapio_telemetry::{SystemClock, spawn_named};
+use tokio::{runtime::Runtime, sync::mpsc, task::JoinHandle};
+
+/// The memory that a group of [`Cgroup::make`] may have.
+pub(crate) const LIMIT_BYTES: i64 = 33_554_432;
+
+/// How long an event may take before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a test lacks.
+pub(crate) struct Need(pub(crate) String);
+
+/// Says whether a lack is a failure.
+#[expect(clippy::disallowed_methods, reason = "the tests' own switch")]
+pub(crate) fn is_ci() -> bool {
+    std::env::var("CI").is_ok_and(|ci| ci == "true")
+}
+
+pub(crate) fn said(event: &Unbound) -> Attributes {
+    Attributes::new(event.attributes.clone())
+}
+
+/// Runs a command, and says what it said if it fails.
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| format!("{program}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{program} {}: {}", arguments.join(" "), words.trim()))
+}
+
+/// Says whether memory can be limited here.
+pub(crate) fn memory() -> Result<(), Need> {
+    let probe = Cgroup::try_make("probe").map_err(Need)?;
+    drop(probe);
+    Ok(())
+}
+
+/// Says whether something can be mounted here.
+pub(crate) fn mounts() -> Result<(), Need> {
+    memory()?;
+    Tmpfs::try_mount("probe").map(drop).map_err(Need)
+}
+
+/// A memory cgroup with a limit, v1 or v2. Removed when dropped.
+pub(crate) struct Cgroup(PathBuf);
+
+impl Cgroup {
+    pub(crate) fn make(name: &str) -> Self {
+        Self::try_make(name).expect("a memory cgroup")
+    }
+
+    fn try_make(name: &str) -> Result<Self, String> {
+        let v1 = PathBuf::from("/sys/fs/cgroup/memory");
+        let (parent, limit) = if v1.is_dir() {
+            (v1, "memory.limit_in_bytes")
+        } else {
+            (PathBuf::from("/sys/fs/cgroup"), "memory.max")
+        };
+        let path = parent.join(format!("tapio-test-{name}-kernel-{}", std::process::id()));
+        fs::create_dir(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let group = Self(path);
+        let limit = group.0.join(limit);
+        fs::write(&limit, LIMIT_BYTES.to_string())
+            .map_err(|error| format!("{}: {error}", limit.display()))?;
+        Ok(group)
+    }
+
+    /// Returns the path below the mount.
+    pub(crate) fn path(&self) -> String {
+        format!("/{}", self.0.file_name().unwrap_or_default().to_string_lossy())
+    }
+
+    /// Runs a shell command inside and returns how it ended.
+    pub(crate) fn run(&self, command: &str) -> ExitStatus {
+        let script = format!("echo $$ > {}/cgroup.procs && exec {command}", self.0.display());
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script]).stdin(Stdio::null()).stderr(Stdio::null());
+        shell.status().expect("a shell")
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // Its last process may still be on its way out: the kernel says busy until it is gone.
+        for _ in 0..1_000 {
+            if fs::remove_dir(&self.0).is_ok() {
+                return;
+            }
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// A filesystem of a mebibyte. Unmounted when dropped.
+pub(crate) struct Tmpfs(PathBuf);
+
+impl Tmpfs {
+    pub(crate) fn mount(name: &str) -> Self {
+        Self::try_mount(name).expect("a filesystem")
+    }
+
+    fn try_mount(name: &str) -> Result<Self, String> {
+        let name = format!("tapio-test-{name}-kernel-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).map_err(|error| error.to_string())?;
+        let disk = Self(path);
+        let target = disk.0.to_string_lossy();
+        run("mount", &["-t", "tmpfs", "-o", "size=1m", "tapio-test", &target])?;
+        Ok(disk)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        drop(run("umount", &[&self.0.to_string_lossy()]));
+        drop(fs::remove_dir(&self.0));
+    }
+}
+
+/// A running collector.
+pub(crate) struct Watch {
+    runtime: Runtime,
+    events: mpsc::Receiver<Unbound>,
+    account: Arc<Account>,
+    stopper: Stopper,
+    running: JoinHandle<Result<(), tapio_collect::CollectorError>>,
+    report: Arc<ProbeReport>,
+}
+
+impl Watch {
+    /// Runs the probes with these names at the best tier, and waits until they run.
+    pub(crate) fn begin(slugs: &[&str]) -> Self {
+        Self::begin_with(Tier::TpBtf, None, slugs)
+    }
+
+    /// Runs them at no better tier, from an object of the test's own.
+    pub(crate) fn begin_with(tier_best: Tier, object: Option<PathBuf>, slugs: &[&str]) -> Self {
+        let probes = Probe::ALL.iter().copied().filter(|probe| slugs.contains(&probe.slug()));
+        let config =
+            KernelConfig { object, tier_best, probes: probes.collect(), ..KernelConfig::default() };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let account = Arc::new(Account::default());
+        let (sender, events) = mpsc::channel(4_096);
+        let (stopper, stop) = stop_signal();
+        let outlet = Outlet::new(sender, Arc::clone(&account));
+        let collector = Box::new(KernelCollector::new(config, Arc::new(SystemClock)));
+        let mut said = collector.report();
+        let guard = runtime.enter();
+        let running = spawn_named("kernel", collector.run(outlet, stop));
+        drop(guard);
+        let report = runtime.block_on(async {
+            let said = tokio::time::timeout(PATIENCE, said.wait_for(Option::is_some)).await;
+            said.expect("the probes were not loaded in time").expect("no probe runs").clone()
+        });
+        let report = report.unwrap();
+        println!("{report}");
+        for slug in slugs {
+            assert!(report.runs(slug), "{report}");
+        }
+        Self { runtime, events, account, stopper, running, report }
+    }
+
+    pub(crate) fn report(&self) -> &ProbeReport {
+        &self.report
+    }
+
+    /// Gathers events until `is_enough`, and what came until the end.
+    pub(crate) fn until(self, is_enough: impl Fn(&[Unbound]) -> bool) -> (Vec<Unbound>, Accounts) {
+        let Self { runtime, mut events, account, stopper, running, report } = self;
+        let mut told = Vec::new();
+        let gathered = runtime.block_on(async {
+            tokio::time::timeout(PATIENCE, async {
+                while !is_enough(&told) {
+                    told.push(events.recv().await.expect("the collector ended early"));
+                }
+            })
+            .await
+        });
+        assert!(gathered.is_ok(), "not told in time; {report}\n{told:#?}");
+        stopper.stop();
+        runtime.block_on(async {
+            while let Some(event) = events.recv().await {
+                told.push(event);
+            }
+            running.await.unwrap().unwrap();
+        });
+        let accounts = account.snapshot();
+        let dropped: u64 = accounts.dropped.iter().sum();
+        assert_eq!(accounts.read, accounts.emitted + dropped, "{accounts:?}");
+        (told, accounts)
+    }
+}

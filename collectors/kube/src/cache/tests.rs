@@ -1,0 +1,50 @@
+use std::sync::{Mutex, PoisonError};
+
+use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod};
+
+use super::*;
+
+const POD: &str = r#"{"metadata":{"name":"cart-7d9f-x","namespace":"shop","uid":"u1",
+  "labels":{"app":"cart","pod-template-hash":"7d9f"},
+  "ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"cart-7d9f","uid":"r1","controller":true}]},
+ "spec":{"nodeName":"n1","containers":[{"name":"cart","envFrom":[{"configMapRef":{"name":"env"}}]}],
+  "volumes":[{"name":"v","persistentVolumeClaim":{"claimName":"data"}}]},
+ "status":{"podIPs":[{"ip":"10.0.0.7"}],
+  "containerStatuses":[{"name":"cart","containerID":"containerd://abc","image":"","imageID":"","ready":true,"restartCount":0}]}}"#;
+
+#[test]
+fn a_pod_is_found_by_container_uid_and_address_and_its_address_is_freed() {
+    let told: Arc<Mutex<Vec<String>>> = Arc::default();
+    let log = Arc::clone(&told);
+    let tell: Learn = Arc::new(move |place| {
+        log.lock().unwrap_or_else(PoisonError::into_inner).push(place.label());
+    });
+    let cache = WatchCache::new(None, Some(tell), None);
+    let pod: Pod = serde_json::from_str(POD).unwrap();
+    cache.learn_pod(&pod);
+    let address: IpAddr = "10.0.0.7".parse().unwrap();
+    let container = cache.container("abc").unwrap();
+    let deployment = Workload { kind: "Deployment".into(), name: "cart".into() };
+    assert_eq!(container.workload.as_ref(), Some(&deployment));
+    assert_eq!(container.service.as_deref(), Some("cart"));
+    assert_eq!(cache.pod("u1"), cache.address(address));
+    assert_eq!(*told.lock().unwrap(), ["shop/cart-7d9f-x/cart", "shop/cart-7d9f-x"]);
+    assert_eq!(cache.users("shop", "ConfigMap", "env"), std::slice::from_ref(&deployment));
+    assert_eq!(cache.users("shop", "PersistentVolumeClaim", "data"), [deployment]);
+    assert!(cache.users("shop", "Secret", "env").is_empty());
+    cache.forget_pod(&pod);
+    assert_eq!(cache.address(address), None);
+    assert!(cache.container("abc").is_some(), "late events still find it");
+}
+
+#[test]
+fn what_the_api_says_of_a_replica_set_overrules_its_name() {
+    let cache = WatchCache::new(None, None, None);
+    let set = r#"{"metadata":{"name":"cart-7d9f","namespace":"shop","uid":"r1",
+      "ownerReferences":[{"apiVersion":"argoproj.io/v1alpha1","kind":"Rollout","name":"cart","uid":"o1","controller":true}]}}"#;
+    let set: ReplicaSet = serde_json::from_str(set).unwrap();
+    cache.learn_owner(&set.metadata);
+    cache.learn_pod(&serde_json::from_str::<Pod>(POD).unwrap());
+    let workload = cache.pod("u1").unwrap().workload.clone().unwrap();
+    assert_eq!(&*workload.kind, "Rollout");
+}
