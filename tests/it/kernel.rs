@@ -108,6 +108,10 @@ fn an_oom_kill_is_one_story() -> Result<(), String> {
             return Err(format!("the cause does not name {part}: {sentence}"));
         }
     }
+    // One victim, however many saw it die.
+    if text(&story, "title").contains("times") {
+        return Err(format!("one kill was counted more than once: {story}"));
+    }
     // Whatever else is told of it until the end is the same story.
     let id = text(&story, "id").to_owned();
     let rest = tapio.stop()?;

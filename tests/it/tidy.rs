@@ -67,10 +67,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "tapio-wire",
         ],
     ),
-    (
-        "tapio-direct",
-        &["tapio-bus", "tapio-model", "tapio-shard", "tapio-telemetry", "tapio-wire"],
-    ),
+    ("tapio-direct", &["tapio-bus", "tapio-model", "tapio-shard", "tapio-telemetry", "tapio-wire"]),
     ("tapio-eval", &["tapio-collect", "tapio-model", "tapio-wire"]),
     (
         "tapio-node",

@@ -149,6 +149,17 @@ const FAULTS: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
+        "a container over its limit, by probe, kernel log, counter and status",
+        "container_oom",
+        &[
+            "1s shop/db-1/db@n1%db OomKill constraint=memcg pid=4242 proc=postgres",
+            "1001ms shop/db-1/db@n1%db OomKill constraint=memcg pid=4242 proc=postgres msg=\"Memory cgroup out of memory: Killed process 4242 (postgres) anon-rss:32384kB\"",
+            "1200ms shop/db-1/db@n1%db OomKillCounted count=1",
+            "2s shop/db-1/db@n1%db ContainerTerminated reason=OOMKilled exit=137",
+            "1010ms shop/db-1/db@n1%db ProcessExit signal=9 pid=4242 proc=postgres",
+        ],
+    ),
+    (
         "a unit over its limit",
         "container_oom",
         &[

@@ -189,7 +189,7 @@ mod tests {
     fn a_torn_incident_may_be_told_in_two_stories_one_after_the_other() {
         let mut record = sample::good();
         sample::tell(&mut record, 2, 0, State::Opened, 0..1);
-        let later = Duration::from_secs(5);
+        let later = record.bounds.quiet + Duration::from_secs(1);
         record.tellings.last_mut().unwrap().telling.story.opened_at =
             tapio_model::Timestamp::ZERO.after(later);
         assert_eq!(check(&record).len(), 1, "its parts came together");

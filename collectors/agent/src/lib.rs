@@ -38,9 +38,8 @@ pub use agent::{
     MakeOutput, MakingOutput, OutputError, SetLogLevel,
 };
 pub use config::{
-    AgentConfig, CollectorsConfig, DirectOutput, Enabled, HostConfig, MaskRuleConfig,
-    MasksConfig, NatsOutput,
-    OtlpConfig, OutputConfig, OutputMode, SpoolConfig,
+    AgentConfig, CollectorsConfig, DirectOutput, Enabled, HostConfig, MaskRuleConfig, MasksConfig,
+    NatsOutput, OtlpConfig, OutputConfig, OutputMode, SpoolConfig,
 };
 pub use loss::{SPOOL_DROPPED, loss_teller};
 pub use spool::{Entry, Fate, Position, Spool, SpoolError, SpoolLimits, SpoolStats};

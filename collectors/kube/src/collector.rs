@@ -200,7 +200,11 @@ impl KubeCollector {
         let mut watches: FuturesUnordered<_> = scopes
             .into_iter()
             .map(|scope| Task(scope.resource.start(scope, senses.clone())))
-            .map(|mut task| async move { (&mut task.0).await })
+            .map(|task| async move {
+                // The guard goes where the wait goes: dropping one ends the other.
+                let mut task = task;
+                (&mut task.0).await
+            })
             .collect();
         while let Some(ended) = watches.next().await {
             ended.map_err(|error| CollectorError::Broken {

@@ -9,7 +9,7 @@ use kube::{Api, Client, api::PostParams};
 
 use crate::{KubeConfig, Resource};
 
-/// A rule of a Role or ClusterRole.
+/// A rule of a Role or `ClusterRole`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rule {
     /// API group; empty for the core.

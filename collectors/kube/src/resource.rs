@@ -23,6 +23,7 @@ macro_rules! resources {
     ($($(#[doc = $doc:literal])+ $name:ident: $object:ty, $namespaced:literal;)+) => {
         /// A resource that is watched.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[expect(clippy::enum_variant_names, reason = "`ResourceQuota` is its kind's name")]
         pub enum Resource {
             $($(#[doc = $doc])+ $name,)+
         }

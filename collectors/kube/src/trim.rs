@@ -125,10 +125,9 @@ impl Watched for Pod {
 impl Watched for ReplicaSet {
     /// Its template is its Deployment's, and a Deployment has ten old ones.
     fn trim(&mut self) {
-        if let Some(template) = self.spec.as_mut().and_then(|spec| spec.template.as_mut()) {
-            if let Some(spec) = &mut template.spec {
-                trim_pod(spec);
-            }
+        let template = self.spec.as_mut().and_then(|spec| spec.template.as_mut());
+        if let Some(spec) = template.and_then(|template| template.spec.as_mut()) {
+            trim_pod(spec);
         }
     }
 

@@ -34,11 +34,12 @@ pub(crate) enum Trouble {
 
 impl Trouble {
     /// Reads an error of the client.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the client's errors are open-ended")]
     pub(crate) fn of(error: &Error) -> Self {
         match error {
             Error::Api(status) => Self::of_status(status),
             Error::SerdeError(error) => Self::Malformed(error.to_string()),
-            // The rest is a matter of connections, certificates and their like, and open-ended.
+            // The rest is a matter of connections, certificates and their like.
             other => Self::Unreachable(chain(other)),
         }
     }

@@ -34,7 +34,9 @@ fn completed(args: Args) {
     let disk: u64 = field!(queue, queue_disk).unwrap_or(0);
     let major: u32 = field!(disk, disk_major).unwrap_or(0);
     let minor: u32 = field!(disk, disk_minor).unwrap_or(0);
-    let Some(_held) = limit::pass(Probe::BlockIo, major << 20 | minor, status as u32) else { return };
+    let Some(_held) = limit::pass(Probe::BlockIo, major << 20 | minor, status as u32) else {
+        return;
+    };
     let worth = if is_failed { Worth::Kept } else { Worth::Sampled };
     let Some(slot) = ring::reserve(Probe::BlockIo, worth) else { return };
     let mut header = task::nobody(Kind::BlockIo);

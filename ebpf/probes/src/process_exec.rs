@@ -25,6 +25,13 @@ fn began(args: Args) {
     let filename_len = string(path, &mut filename).saturating_sub(1);
     slot.write(
         task::current(Kind::ProcessStarted),
-        ProcessStarted { ppid: task::parent(task), ns_pid, pidns, filename_len, filename, reserved: 0 },
+        ProcessStarted {
+            ppid: task::parent(task),
+            ns_pid,
+            pidns,
+            filename_len,
+            filename,
+            reserved: 0,
+        },
     );
 }

@@ -47,10 +47,7 @@ fn tell(nr: u32, errno: u32) {
     // An unknown number counts as the last of the set: told where every call is.
     let bit = nr.min(511);
     let word = calls[(bit / 64) as usize & (SYSCALL_WORDS - 1)];
-    if word >> (bit % 64) & 1 == 0
-        || task::is_own()
-        || task::is_left_out(task::current_task())
-    {
+    if word >> (bit % 64) & 1 == 0 || task::is_own() || task::is_left_out(task::current_task()) {
         return;
     }
     let pid = (helpers::bpf_get_current_pid_tgid() >> 32) as u32;

@@ -48,7 +48,8 @@ fn tell(sk: u64, socket: Socket) {
     let count = if is_syn {
         1
     } else {
-        let Some(count) = limit::pass(Probe::TcpRetransmit, header.netns, sock::peer(&socket)) else {
+        let Some(count) = limit::pass(Probe::TcpRetransmit, header.netns, sock::peer(&socket))
+        else {
             return;
         };
         count
@@ -58,6 +59,12 @@ fn tell(sk: u64, socket: Socket) {
     let tries: u8 = field!(sk, icsk_retransmits).unwrap_or(0);
     slot.write(
         header,
-        TcpRetransmit { socket, is_syn: u32::from(is_syn), count, tries: u32::from(tries), reserved: 0 },
+        TcpRetransmit {
+            socket,
+            is_syn: u32::from(is_syn),
+            count,
+            tries: u32::from(tries),
+            reserved: 0,
+        },
     );
 }

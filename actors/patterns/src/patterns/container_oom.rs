@@ -11,6 +11,8 @@
 //! First look: the working set against the limit; a step asks for a higher limit, a steady slope
 //! since a rollout is a leak.
 
+use std::collections::BTreeSet;
+
 use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, keys};
 
@@ -100,10 +102,18 @@ fn cite_around(view: &View<'_>, draft: Draft, root: &Event) -> Draft {
     })
 }
 
+/// Counts the kills. The kernel's log and a probe in it both tell of one: a victim dies once.
+fn kills(root: &Event, group: &[&Event]) -> usize {
+    let alike = group.iter().filter(|event| event.kind == root.kind);
+    let victims: BTreeSet<_> =
+        alike.clone().filter_map(|event| event.attributes.int(keys::PROCESS_PID)).collect();
+    let nameless = alike.filter(|event| event.attributes.int(keys::PROCESS_PID).is_none()).count();
+    victims.len() + nameless
+}
+
 fn tell(draft: Draft, root: &Event, group: &[&Event], limit: &str) -> Draft {
     let place = spot(&root.place);
-    let kills = group.iter().filter(|event| event.kind == root.kind).count();
-    let often = times(i64::try_from(kills).unwrap_or(i64::MAX));
+    let often = times(i64::try_from(kills(root, group)).unwrap_or(i64::MAX));
     let cgroup = root.attributes.text(keys::OOM_CGROUP).or(root.place.cgroup.as_deref());
     let cgroup = cgroup.map_or_else(|| format!("the cgroup of {place}"), |c| format!("cgroup {c}"));
     let because = if root.kind == Kind::OomKill {
@@ -273,6 +283,12 @@ mod tests {
         let drafts = told!(Detector, &story);
         assert_eq!(drafts.len(), 2);
         assert!(drafts[0].headline().ends_with("2 times"), "{}", drafts[0].headline());
+    }
+
+    #[test]
+    fn a_kill_that_two_witnesses_in_the_kernel_tell_of_is_one() {
+        let drafts = told!(Detector, &format!("{KILL}; {KILL}"));
+        assert!(!drafts[0].headline().contains("times"), "{}", drafts[0].headline());
     }
 
     #[test]

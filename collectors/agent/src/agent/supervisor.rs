@@ -15,7 +15,7 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::{CollectorSpec, CollectorState, CollectorStatus};
 use crate::AgentConfig;
@@ -102,7 +102,7 @@ enum Next {
 
 impl Keeping {
     async fn run(self, mut stop: Stop) {
-        let mut pause = PAUSE_MIN;
+        let (mut pause, mut absent) = (PAUSE_MIN, None);
         loop {
             let started = Instant::now();
             let next = self.run_once(&stop).await;
@@ -119,8 +119,9 @@ impl Keeping {
                 }
                 Next::LookLater(state) => {
                     // Normal, and said once.
-                    if self.watched.status().state != state {
-                        info!(collector = self.spec.name, ?state, "it is looked for again");
+                    if absent.as_ref() != Some(&state) {
+                        warn!(collector = self.spec.name, ?state, "it is looked for again");
+                        absent = Some(state.clone());
                     }
                     self.watched.set(state);
                     PAUSE_MAX

@@ -66,12 +66,17 @@ fn tell(
     (rcode, took_ns): (Text, u64),
     context: &mut Context<'_>,
 ) -> Unbound {
-    let name = dns_name(question.name.get(..usize::from(question.name_len)).unwrap_or(question.name));
+    let name =
+        dns_name(question.name.get(..usize::from(question.name_len)).unwrap_or(question.name));
     let server = address(question.server, question.family).map(|ip| ip.to_string());
     // That a name does not exist is an answer, and search lists ask for many such names.
     let (severity, impact) =
         if rcode == "nxdomain" { (Severity::Warn, 0.3) } else { (Severity::Error, 0.6) };
-    let message = format!("{name}: {rcode} from {} after {}", server.as_deref().unwrap_or("?"), millis(took_ns));
+    let message = format!(
+        "{name}: {rcode} from {} after {}",
+        server.as_deref().unwrap_or("?"),
+        millis(took_ns)
+    );
     context
         .of_socket(header, Kind::DnsFailure)
         .rated(severity, impact, Class::Naming)

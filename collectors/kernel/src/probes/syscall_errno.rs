@@ -32,7 +32,8 @@ pub(super) fn translate(
         return None;
     }
     let meaning = meaning(failed.errno, purpose)?;
-    let name = known.map_or_else(|| format!("syscall {}", failed.nr).into(), |(name, _)| Text::from(name));
+    let name =
+        known.map_or_else(|| format!("syscall {}", failed.nr).into(), |(name, _)| Text::from(name));
     let why = errno(failed.errno);
     let message = format!(
         "{} (pid {}): {name} failed with {why}",
@@ -51,7 +52,8 @@ pub(super) fn translate(
 }
 
 fn meaning(error: u32, purpose: Purpose) -> Option<Meaning> {
-    let meaning = |kind, severity, impact, class| Meaning { kind, severity, impact, class, resource: None };
+    let meaning =
+        |kind, severity, impact, class| Meaning { kind, severity, impact, class, resource: None };
     let limit = |resource, class| Meaning {
         resource: Some(resource),
         ..meaning(Kind::LimitReached, Severity::Error, 0.6, class)

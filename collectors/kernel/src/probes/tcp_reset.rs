@@ -24,8 +24,7 @@ pub(super) fn translate(
     } else {
         (Severity::Info, 0.1, "was reset by this end, to")
     };
-    let told =
-        context.of_socket(header, Kind::TcpReset).rated(severity, impact, Class::Network);
+    let told = context.of_socket(header, Kind::TcpReset).rated(severity, impact, Class::Network);
     let told = with_ends(told, &event.socket, context.lookup)
         .with(keys::ERROR_TYPE, "ECONNRESET")
         .with(keys::COUNT, event.count.max(1))

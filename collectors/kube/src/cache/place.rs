@@ -47,7 +47,7 @@ impl WatchCache {
         }
     }
 
-    /// Climbs to the workload. Where ReplicaSets are not watched, the template hash at the end of
+    /// Climbs to the workload. Where `ReplicaSet`s are not watched, the template hash at the end of
     /// the name says that a Deployment made it: agents and the leader must name one workload.
     fn top(&self, owner: Owner, namespace: &str, hash: Option<&str>) -> Option<Workload> {
         let mut owner = owner;

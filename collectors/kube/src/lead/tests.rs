@@ -65,11 +65,12 @@ impl World {
         match what {
             0 => self.now += Duration::from_millis(700),
             1 => self.now += secs(4),
-            2 if self.flights[who].is_none() && self.answers[who].is_none() => {
-                if self.candidates[who].see(self.stored.clone(), self.now) {
-                    let expected = self.stored.as_ref().map(|view| view.version.clone());
-                    self.flights[who] = Some((expected, self.now));
-                }
+            2 if self.flights[who].is_none()
+                && self.answers[who].is_none()
+                && self.candidates[who].see(self.stored.clone(), self.now) =>
+            {
+                let expected = self.stored.as_ref().map(|view| view.version.clone());
+                self.flights[who] = Some((expected, self.now));
             }
             3 => {
                 if let Some((expected, sent)) = self.flights[who].take() {

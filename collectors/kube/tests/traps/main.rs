@@ -1,6 +1,16 @@
 //! The traps of watching, played by a scripted server. After each: nothing missed, nothing told
 //! twice; the longest blindness is printed.
-#![expect(clippy::unwrap_used, reason = "the helpers of a test may fail it")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the helpers of a test may fail it"
+)]
+#![expect(
+    clippy::struct_excessive_bools,
+    clippy::needless_pass_by_value,
+    reason = "each fault is a switch, and answers are made where they are sent"
+)]
 #![expect(clippy::print_stdout, reason = "the longest blindness is what a reader wants")]
 
 mod server;

@@ -6,7 +6,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tapio_agent::{
-    Agent, AgentConfig, AgentParts, AgentStatus, MakeOutput, OutputError, OutputMode,
+    Agent, AgentConfig, AgentParts, AgentStatus, CollectorState, MakeOutput, OutputError,
+    OutputMode,
 };
 use tapio_bus::Bus;
 use tapio_collect::{Addresses, Binder, Home};
@@ -87,9 +88,14 @@ async fn agent(args: AgentArgs, origin: Origin, config: &AgentConfig) -> anyhow:
 /// Says what became of what was collected.
 fn say(status: &AgentStatus) {
     for (name, collector) in &status.collectors {
-        let accounts = collector.accounts;
-        let (read, lost) = (accounts.read, accounts.lost());
-        errln(format_args!("tapio: {name}: {read} read, {lost} lost"));
+        let (read, lost) = (collector.accounts.read, collector.accounts.lost());
+        match &collector.state {
+            CollectorState::Off => {}
+            CollectorState::Absent(why) => errln(format_args!("tapio: {name}: {why}")),
+            CollectorState::Running | CollectorState::Broken(_) | CollectorState::Ended => {
+                errln(format_args!("tapio: {name}: {read} read, {lost} lost"));
+            }
+        }
     }
     let switch = &status.switch;
     let refused: u64 = switch.refused_events.iter().sum();

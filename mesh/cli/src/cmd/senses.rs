@@ -43,8 +43,10 @@ impl Senses {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let mut collectors = host_collectors(host_config(args), &clock);
         if !args.no_probes {
-            let config =
-                KernelConfig { place_of_cgroup: Arc::new(place_of_cgroup), ..KernelConfig::default() };
+            let config = KernelConfig {
+                place_of_cgroup: Arc::new(place_of_cgroup),
+                ..KernelConfig::default()
+            };
             collectors.push(Box::new(KernelCollector::new(config, Arc::clone(&clock))));
         }
         let mut absent = Vec::new();

@@ -110,11 +110,7 @@ fn probes(config: &AgentConfig, senses: &Senses) -> Option<Box<dyn Collector>> {
 
 /// Watches the cluster, which one agent of all does, or the pods of this node, which each does for
 /// itself and tells nothing of.
-fn kubernetes(
-    config: &AgentConfig,
-    senses: &Senses,
-    is_local: bool,
-) -> Option<Box<dyn Collector>> {
+fn kubernetes(config: &AgentConfig, senses: &Senses, is_local: bool) -> Option<Box<dyn Collector>> {
     if !config.collectors.kubernetes.enabled {
         return None;
     }
