@@ -163,12 +163,11 @@ impl<B: Brain> Owner<'_, B> {
             Ok(findings) => {
                 let known = self.heard.entry(findings.from).or_default();
                 if findings.commit <= *known {
-                    // Skipping it ends nobody: the next entry is tried with the same care.
+                    // Skipping it ends nobody, and its announcement must not be left for whatever
+                    // ends the process next.
                     self.parts.figures.findings_skipped.add(1);
-                    if let Some(caution) = &mut self.caution {
-                        caution.passed(Suspect::Findings(entry.sequence), entry.waiting);
-                    }
-                    return Ok(());
+                    let suspect = Suspect::Findings(entry.sequence);
+                    return self.end_care(care, suspect, entry.waiting).await;
                 }
                 *known = findings.commit;
                 self.intake.received.insert(findings.from, findings.commit);
