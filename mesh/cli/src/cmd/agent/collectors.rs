@@ -31,11 +31,18 @@ pub(super) struct Senses {
 
 type Made = Result<Option<Box<dyn Collector>>, CollectorError>;
 
+/// Compares one collector's part of two configurations.
+macro_rules! differs {
+    ($($part:ident).+) => {
+        |old, new| old.collectors.$($part).+ != new.collectors.$($part).+
+    };
+}
+
 /// Lists what an agent can collect.
 pub(super) fn specs(senses: &Senses) -> Vec<CollectorSpec> {
-    let host = |name, pick: fn(&AgentConfig) -> HostConfig| {
+    let host = |name, pick: fn(&AgentConfig) -> HostConfig, differs: Differs| {
         let clock = Arc::clone(&senses.clock);
-        spec(name, move |config| Ok(host_collectors(pick(config), &clock).pop()))
+        spec(name, differs, move |config| Ok(host_collectors(pick(config), &clock).pop()))
     };
     let kernel = senses.clone();
     let [cluster, pods] = [false, true].map(|is_local| {
@@ -43,34 +50,57 @@ pub(super) fn specs(senses: &Senses) -> Vec<CollectorSpec> {
         move |config: &AgentConfig| Ok(kubernetes(config, &senses, is_local))
     });
     vec![
-        spec("kernel", move |config| Ok(probes(config, &kernel))),
-        spec("kubernetes", cluster),
-        spec("kubernetes_pods", pods),
-        host("kmsg", |config| HostConfig {
-            kmsg: config.collectors.host.kmsg.enabled.then(KmsgConfig::default),
-            ..nothing()
-        }),
-        host("cgroup", |config| HostConfig {
-            cgroup: config.collectors.host.cgroup.enabled.then(CgroupConfig::default),
-            ..nothing()
-        }),
-        host("journal", |config| HostConfig {
-            journal: config.collectors.host.journal.enabled.then(JournalConfig::default),
-            ..nothing()
-        }),
-        host("files", |config| HostConfig { log_files: log_files(config), ..nothing() }),
-        host("pod_logs", |config| HostConfig { pod_logs: pod_logs(config), ..nothing() }),
-        spec("otlp", otlp),
+        spec("kernel", differs!(kernel), move |config| Ok(probes(config, &kernel))),
+        spec("kubernetes", differs!(kubernetes), cluster),
+        spec("kubernetes_pods", differs!(kubernetes), pods),
+        host(
+            "kmsg",
+            |config| HostConfig {
+                kmsg: config.collectors.host.kmsg.enabled.then(KmsgConfig::default),
+                ..nothing()
+            },
+            differs!(host.kmsg),
+        ),
+        host(
+            "cgroup",
+            |config| HostConfig {
+                cgroup: config.collectors.host.cgroup.enabled.then(CgroupConfig::default),
+                ..nothing()
+            },
+            differs!(host.cgroup),
+        ),
+        host(
+            "journal",
+            |config| HostConfig {
+                journal: config.collectors.host.journal.enabled.then(JournalConfig::default),
+                ..nothing()
+            },
+            differs!(host.journal),
+        ),
+        host(
+            "files",
+            |config| HostConfig { log_files: log_files(config), ..nothing() },
+            differs!(host.files),
+        ),
+        host(
+            "pod_logs",
+            |config| HostConfig { pod_logs: pod_logs(config), ..nothing() },
+            differs!(host.pod_logs),
+        ),
+        spec("otlp", differs!(otlp), otlp),
     ]
 }
 
-/// Makes the entry of a collector, which is made anew when any collector's configuration changes.
+/// Says whether a collector must be made anew.
+type Differs = fn(&AgentConfig, &AgentConfig) -> bool;
+
 fn spec(
     name: &'static str,
+    differs: Differs,
     make: impl Fn(&AgentConfig) -> Made + Send + Sync + 'static,
 ) -> CollectorSpec {
     let make: MakeCollector = Box::new(make);
-    CollectorSpec { name, differs: |old, new| old.collectors != new.collectors, make }
+    CollectorSpec { name, differs, make }
 }
 
 const fn nothing() -> HostConfig {
