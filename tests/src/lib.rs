@@ -9,7 +9,7 @@ use serde_json::Value;
 
 pub use need::{Need, is_ci};
 pub use python::python_with_opentelemetry;
-pub use tapio::{Tapio, run, tapio_binary};
+pub use tapio::{Tapio, command, run, tapio_binary};
 pub use tree::{root, rust_files};
 
 /// Returns the text under `field`, or nothing.

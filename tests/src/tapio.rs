@@ -49,7 +49,11 @@ pub fn run(home: &TempDir, arguments: &[&str]) -> Result<Output, String> {
     command(home, arguments)?.stdin(Stdio::null()).output().map_err(|error| error.to_string())
 }
 
-fn command(home: &TempDir, arguments: &[&str]) -> Result<Command, String> {
+/// Returns the command that runs the binary with a store and a socket of its own.
+///
+/// # Errors
+/// If it could not be built.
+pub fn command(home: &TempDir, arguments: &[&str]) -> Result<Command, String> {
     let mut command = Command::new(tapio_binary()?);
     command
         .args(arguments)

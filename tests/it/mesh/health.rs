@@ -1,7 +1,6 @@
 //! What the kubelet sees of a node: while it joins, while NATS is away, and afterwards.
 
 use serde_json::Value;
-use tokio::task::spawn_blocking;
 
 use super::{
     demo::{Demo, EVENTS, FLAGS},
@@ -31,20 +30,22 @@ pub(super) async fn outlives_nats() -> Outcome {
         "-o",
         "json",
     ])?;
-    let publishing = spawn_blocking(publishing);
     until(async || {
         let events = node.metrics().await?.count("tapio_received_events_total");
         check(events > EVENTS / 8, || format!("{events} events are there"))
     })
     .await?;
     world.server.kill().await.map_err(said)?;
-    let text = node.says(503).await?;
-    check(text.contains("NATS does not answer"), || text)?;
+    until(async || {
+        let text = node.says(503).await?;
+        check(text.contains("NATS does not answer"), || text)
+    })
+    .await?;
     check(node.get("/livez").await?.0 == 200, || "its NATS died, and it with it".to_owned())?;
     world.server.restart().await.map_err(said)?;
     node.says(200).await?;
 
-    let output = publishing.await.map_err(said)??;
+    let output = publishing.await.map_err(said)?;
     let summary = lines(&output).pop().unwrap_or_default();
     let published = &summary["published"];
     let is_whole = output.status.success() && published["published"] == EVENTS;

@@ -2,16 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, io,
     net::SocketAddr,
     path::PathBuf,
-    process::{ExitStatus, Output},
+    process::{ExitStatus, Output, Stdio},
     time::Duration,
 };
 
 use serde_json::Value;
 use tapio_chaos::real::{NatsServer, NatsServerOptions, NodeCommand, NodeProcess, http_get};
-use tapio_tests::{run, tapio_binary};
+use tapio_tests::{command, run, tapio_binary};
 use tempfile::TempDir;
 use tokio::time::{Instant, interval, timeout};
 
@@ -191,16 +191,17 @@ impl World {
         run(&self.home, words)
     }
 
-    /// Returns what runs a command of the mesh to its end, on whatever thread may wait for it.
+    /// Starts a command of the mesh and returns what waits for its end. Who does not wait ends it.
     pub(super) fn background(
         &self,
         words: &[&str],
-    ) -> Outcome<impl FnOnce() -> Outcome<Output> + Send + 'static> {
-        let home = TempDir::new().map_err(said)?;
+    ) -> Outcome<impl Future<Output = io::Result<Output>> + use<>> {
         let url = self.server.url();
-        let words = words.iter().copied().chain(["--nats", &url]);
-        let words: Vec<String> = words.map(str::to_owned).collect();
-        Ok(move || run(&home, &words.iter().map(String::as_str).collect::<Vec<_>>()))
+        let words: Vec<_> = words.iter().copied().chain(["--nats", &url]).collect();
+        let mut command = tokio::process::Command::from(command(&self.home, &words)?);
+        command.kill_on_drop(true).stdin(Stdio::null());
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(said)?;
+        Ok(child.wait_with_output())
     }
 
     /// Publishes a recording and returns the summary.
@@ -215,7 +216,9 @@ impl World {
 
     /// Asks the mesh, and returns the exit code and the answer.
     pub(super) fn query(&self, words: &[&str]) -> Outcome<(i32, Value)> {
-        let all = ["query", "-o", "json"].iter().chain(words).copied().collect::<Vec<_>>();
+        // Long enough for a machine that has other work: an answer comes as soon as it is complete.
+        let all = ["query", "-o", "json", "--deadline-ms", "5000"].iter().chain(words).copied();
+        let all: Vec<_> = all.collect();
         let output = self.tapio(&all)?;
         let answer = lines(&output).pop().unwrap_or_default();
         Ok((output.status.code().unwrap_or(-1), answer))
