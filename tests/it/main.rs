@@ -3,6 +3,7 @@
 //! What a machine cannot run is reported as ignored, with its reason and a count at the end; with
 //! `CI=true` whatever could have been installed must run.
 
+mod agent;
 mod archive_nats;
 mod contract_nats;
 mod fabric_nats;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         cases.extend(request_nats::cases());
         cases.extend(observed::cases());
         cases.extend(mesh::cases());
+        cases.extend(agent::cases());
         cases.extend(kernel::cases());
         cases.extend(otlp::cases());
         cases.extend(trainticket::cases());

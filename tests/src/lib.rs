@@ -1,5 +1,6 @@
 //! Test harness: runs the real binary, listens to what it tells, cleans up after it.
 
+pub mod api_server;
 mod need;
 mod python;
 mod tapio;

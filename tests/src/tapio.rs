@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader},
+    os::unix::{fs::chown, process::CommandExt as _},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
     sync::{
@@ -14,6 +15,9 @@ use std::{
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+/// The user whom no file belongs to, and the group.
+const NOBODY: u32 = 65_534;
 
 /// Returns the path of the binary, built in this run's profile.
 ///
@@ -55,12 +59,21 @@ pub fn run(home: &TempDir, arguments: &[&str]) -> Result<Output, String> {
 /// If it could not be built.
 pub fn command(home: &TempDir, arguments: &[&str]) -> Result<Command, String> {
     let mut command = Command::new(tapio_binary()?);
+    at_home(&mut command, home).args(arguments);
+    Ok(command)
+}
+
+fn at_home<'a>(command: &'a mut Command, home: &TempDir) -> &'a mut Command {
     command
-        .args(arguments)
         .env("TAPIO_STORE", home.path().join("stories.db"))
         .env("TAPIO_SOCKET", home.path().join("tapio.sock"))
-        .env("NO_COLOR", "1");
-    Ok(command)
+        .env("NO_COLOR", "1")
+        // A test names the cluster that it means.
+        .env_remove("KUBECONFIG")
+}
+
+fn up_with<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    ["up", "-o", "json"].into_iter().chain(arguments.iter().copied()).collect()
 }
 
 /// A running `tapio up`, and the lines it prints. Ended when dropped.
@@ -80,9 +93,30 @@ impl Tapio {
     /// If it could not be built or started.
     pub fn up(arguments: &[&str]) -> Result<Self, String> {
         let home = TempDir::new().map_err(|error| error.to_string())?;
-        let mut all = vec!["up", "-o", "json"];
-        all.extend(arguments);
-        let mut child = command(&home, &all)?
+        let command = command(&home, &up_with(arguments))?;
+        Self::listen_to(command, home)
+    }
+
+    /// Starts it as the user whom no file belongs to, which root alone can do; `home` is that
+    /// user's then.
+    ///
+    /// # Errors
+    /// If it could not be built, given away or started.
+    pub fn up_as_nobody(home: TempDir, arguments: &[&str]) -> Result<Self, String> {
+        let said = |error: std::io::Error| error.to_string();
+        // Where the binary was built nobody may go.
+        let (built, binary) = (tapio_binary()?, home.path().join("tapio"));
+        std::fs::hard_link(&built, &binary)
+            .or_else(|_other_disk| std::fs::copy(&built, &binary).map(drop))
+            .map_err(said)?;
+        chown(home.path(), Some(NOBODY), Some(NOBODY)).map_err(said)?;
+        let mut command = Command::new(binary);
+        at_home(&mut command, &home).args(up_with(arguments)).uid(NOBODY).gid(NOBODY);
+        Self::listen_to(command, home)
+    }
+
+    fn listen_to(mut command: Command, home: TempDir) -> Result<Self, String> {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -58,6 +58,7 @@ patterns! {
     readiness_lost,
     connection_failed,
     disk_full,
+    blind_spot,
     cascading_dependency,
 }
 

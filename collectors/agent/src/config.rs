@@ -115,8 +115,36 @@ impl Default for NatsOutput {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DirectOutput {
-    /// Its address, `http://` or `https://`; `TAPIO_DIRECT_URL`.
+    /// Its address, `http://` or `https://`, several with commas between; `TAPIO_DIRECT_URL`.
     pub url: String,
+}
+
+/// Nodes, and how they are spoken to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nodes {
+    /// Their addresses as `host:port`; tried in turn.
+    pub addresses: Vec<String>,
+    /// Whether over TLS.
+    pub is_tls: bool,
+}
+
+impl DirectOutput {
+    /// Returns the nodes that the address names; none if one of them is no address, or some are
+    /// to be spoken to over TLS and some are not.
+    #[must_use]
+    pub fn nodes(&self) -> Option<Nodes> {
+        let parts = || self.url.split(',').map(str::trim);
+        let is_tls = parts().next()?.starts_with("https://");
+        let scheme = if is_tls { "https://" } else { "http://" };
+        let address = |part: &str| {
+            let host = part.strip_prefix(scheme)?.trim_end_matches('/');
+            let (name, port) = host.rsplit_once(':')?;
+            let is_good = !name.is_empty() && !name.contains('/') && port.parse::<u16>().is_ok();
+            is_good.then(|| host.to_owned())
+        };
+        let addresses = parts().map(address).collect::<Option<Vec<_>>>()?;
+        Some(Nodes { addresses, is_tls })
+    }
 }
 
 impl Default for DirectOutput {
@@ -296,14 +324,11 @@ impl Validate for AgentConfig {
             format!("`{prefix}` is no part of a subject"),
             "use letters, digits, `-` and `_`",
         );
-        let url = &self.output.direct.url;
-        let is_http = ["http://", "https://"]
-            .iter()
-            .any(|scheme| url.strip_prefix(scheme).is_some_and(|host| !host.is_empty()));
+        let direct = &self.output.direct;
         check(
-            is_http,
+            direct.nodes().is_some(),
             "output.direct.url",
-            format!("`{}` is no address of a node", hide_secret(url)),
+            format!("`{}` is no address of a node", hide_secret(&direct.url)),
             "write http://HOST:4320",
         );
         check(

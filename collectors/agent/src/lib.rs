@@ -13,7 +13,7 @@
 //! | the disk is full | the spool's own lower levels make room; then events wait in memory, then the lowest level is shed, counted and told | |
 //! | the process is killed | what was acknowledged to the pump is on disk or with the output; what the pump held (at most 16,384 events) is read again by collectors whose sources remember | what the pump held is read again likewise |
 //! | the power fails | as above, less what was spooled in the last second; nothing less with `sync_each` | as above |
-//! | a file of the spool is damaged | the damaged record is lost, its neighbours are not; counted and told | |
+//! | a file of the spool is damaged | the damaged record is lost, its neighbours are not; its events are counted and told, unless a start finds even the record's header unreadable: then nobody knows how many they were, the record alone is counted, and nothing is told | |
 //! | an output will never take a batch | the batch is lost; counted and told | the pump counts it |
 //! | a collector breaks or panics | it is made again after a pause that doubles | the same |
 //! | a change of configuration is bad | the old one stays, and the reason is shown | the same |
@@ -24,7 +24,9 @@
 //! # What is told
 //! Losses of the spool become an event of kind `object_event` with the reason
 //! [`SPOOL_DROPPED`], the count, and the level as the object's name, as grave as what was lost, so
-//! that a story can say what it does not know.
+//! that a story can say what it does not know. The count is of events that are known to be lost:
+//! what stood in records whose header cannot be read is not in it, but in
+//! [`SpoolStats::damaged_records`].
 
 mod agent;
 mod config;
@@ -39,7 +41,7 @@ pub use agent::{
 };
 pub use config::{
     AgentConfig, CollectorsConfig, DirectOutput, Enabled, HostConfig, MaskRuleConfig, MasksConfig,
-    NatsOutput, OtlpConfig, OutputConfig, OutputMode, SpoolConfig,
+    NatsOutput, Nodes, OtlpConfig, OutputConfig, OutputMode, SpoolConfig,
 };
 pub use loss::{SPOOL_DROPPED, loss_teller};
 pub use spool::{Entry, Fate, Position, Spool, SpoolError, SpoolLimits, SpoolStats};

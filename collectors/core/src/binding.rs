@@ -8,7 +8,7 @@ use tapio_model::{
 };
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::{Masks, Unbound};
+use crate::{Masks, Unbound, schedule_of};
 
 /// Containers, pods and places that are remembered: a node runs some hundred pods, a cluster of
 /// Kubernetes' tested size 150,000, of which those that speak fit.
@@ -121,6 +121,7 @@ impl Binder {
         if let Some(known) = named(&place.pod_uid).and_then(|uid| self.pods.get(uid)) {
             known.complete(&mut place);
         }
+        place.workload = place.workload.map(of_schedule);
         place
     }
 
@@ -203,6 +204,15 @@ impl Known {
         fill(&mut place.pod_uid, &self.pod_uid);
         fill(&mut place.container, &self.container);
         fill(&mut place.service, &self.service);
+    }
+}
+
+/// Returns the `CronJob` for one of its runs: some sources name the one, some the other, and both
+/// speak of one trace.
+fn of_schedule(workload: Workload) -> Workload {
+    match schedule_of(&workload.name).filter(|_| &*workload.kind == "Job") {
+        Some(schedule) => Workload { kind: "CronJob".into(), name: schedule.into() },
+        None => workload,
     }
 }
 

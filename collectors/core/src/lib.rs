@@ -8,6 +8,7 @@ mod content;
 mod mask;
 mod outlet;
 mod pump;
+mod schedule;
 mod traceparent;
 mod unbound;
 
@@ -18,5 +19,6 @@ pub use content::event_id;
 pub use mask::{MaskError, MaskRule, Masks};
 pub use outlet::{Account, Accounts, DropReason, Outlet};
 pub use pump::{Linger, Pump, PumpLimits, Pumped};
+pub use schedule::schedule_of;
 pub use traceparent::{TraceParent, find_trace_context, parse_traceparent};
 pub use unbound::Unbound;

@@ -1,6 +1,8 @@
 //! How much the ring buffer can take: a probe that is flooded on purpose.
 
 use std::{
+    fs::File,
+    io::{self, Write as _},
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
     time::Duration,
@@ -24,6 +26,15 @@ const NOBODY: i32 = i32::MAX;
 /// `ESRCH`: how asking for such a process fails.
 const ESRCH: u32 = 3;
 
+/// A device that has no room, ever: writing to it fails with `ENOSPC`.
+const FULL: &str = "/dev/full";
+
+/// Calls between two looks at the clock: some 30 µs of them.
+const CALLS: u64 = 64;
+
+/// The pause of a thread that is ahead of its rate.
+const AHEAD: Duration = Duration::from_micros(500);
+
 /// Records of one look: a reader that is slower than the flood must see the end of its time.
 const LOOK_RECORDS_MAX: usize = 65_536;
 
@@ -34,10 +45,21 @@ pub struct FloodConfig {
     pub ring_bytes: u32,
     /// Threads that fail on purpose, as fast as they can.
     pub threads: usize,
-    /// How long.
+    /// How long, unless `pace` ends before.
     pub duration: Duration,
     /// Pause between two looks of the reader.
     pub pause: Duration,
+    /// How many calls, and how fast.
+    pub pace: FloodPace,
+}
+
+/// How many calls of a flood are made, and how fast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FloodPace {
+    /// Calls of all threads; as many as there is time for without it.
+    pub calls: Option<u64>,
+    /// Calls of all threads each second; as fast as they can without it.
+    pub rate: Option<u64>,
 }
 
 impl Default for FloodConfig {
@@ -47,7 +69,44 @@ impl Default for FloodConfig {
             threads: 2,
             duration: Duration::from_secs(5),
             pause: Duration::from_millis(1),
+            pace: FloodPace::default(),
         }
+    }
+}
+
+impl FloodPace {
+    /// Returns one thread's part of it.
+    fn share(self, threads: usize) -> Self {
+        let threads = u64::try_from(threads).unwrap_or(u64::MAX).max(1);
+        Self {
+            calls: self.calls.map(|calls| calls.div_ceil(threads)),
+            rate: self.rate.map(|rate| (rate / threads).max(1)),
+        }
+    }
+
+    /// Calls until all calls are made or it is over; returns how many were made and failed as they
+    /// should.
+    fn run(self, over: &AtomicBool, mut fails: impl FnMut() -> bool) -> u64 {
+        let calls = self.calls.unwrap_or(u64::MAX);
+        let begin = KernelNanos::now();
+        let (mut made, mut failed) = (0, 0);
+        while made < calls && !over.load(Relaxed) {
+            let chunk = CALLS.min(calls - made);
+            failed += (0..chunk).filter(|_| fails()).count() as u64;
+            made += chunk;
+            // A thread that was held up makes up for it: the rate is what is offered, not what is left.
+            while self.is_ahead(made, begin) && !over.load(Relaxed) {
+                rest(AHEAD);
+            }
+        }
+        failed
+    }
+
+    fn is_ahead(self, made: u64, begin: KernelNanos) -> bool {
+        self.rate.is_some_and(|rate| {
+            let due = u128::from(made) * 1_000_000_000 / u128::from(rate);
+            due > KernelNanos::now().since(begin).as_nanos()
+        })
     }
 }
 
@@ -83,19 +142,36 @@ impl FloodReport {
     }
 }
 
+/// Returns how a flood is watched: by the probe of failed system calls alone, without its rate limit.
+#[must_use]
+pub fn flood_config(ring_bytes: u32) -> KernelConfig {
+    KernelConfig {
+        probes: vec![Probe::SyscallErrno],
+        ring_bytes,
+        skips_itself: false,
+        thresholds: Thresholds { window: Duration::ZERO, ..Thresholds::default() },
+        ..KernelConfig::default()
+    }
+}
+
+/// Writes to a device that is full: each call fails with `ENOSPC`, which a collector tells as an
+/// event. Returns how many did.
+///
+/// # Shape
+/// Blocks until all calls are made, or `over`.
+/// # Errors
+/// If there is no such device.
+pub fn flood_full_device(pace: FloodPace, over: &AtomicBool) -> io::Result<u64> {
+    let mut full = File::options().write(true).open(FULL)?;
+    Ok(pace.run(over, || full.write(b"x").is_err()))
+}
+
 /// Floods the probe of failed system calls, without its rate limit, and reads what arrives.
 ///
 /// # Errors
 /// [`LoadError`] if the probe does not run here.
 pub fn flood(flood: FloodConfig) -> Result<FloodReport, LoadError> {
-    let thresholds = Thresholds { window: Duration::ZERO, ..Thresholds::default() };
-    let config = KernelConfig {
-        probes: vec![Probe::SyscallErrno],
-        ring_bytes: flood.ring_bytes,
-        skips_itself: false,
-        thresholds,
-        ..KernelConfig::default()
-    };
+    let config = flood_config(flood.ring_bytes);
     // Sampling would hide what this is to show.
     let loaded = load(&config, probe_tier(), |settings| settings.pressure_bytes = 0)?;
     let Loaded { mut ebpf, report } = loaded;
@@ -103,9 +179,10 @@ pub fn flood(flood: FloodConfig) -> Result<FloodReport, LoadError> {
     let mut ring = Ring::take(&mut ebpf)?;
     let (mut received, mut malformed) = (0_u64, 0_u64);
     let over = AtomicBool::new(false);
+    let pace = flood.pace.share(flood.threads);
     let begin = KernelNanos::now();
     let made = thread::scope(|scope| {
-        let fail = || fail_until(&over);
+        let fail = || pace.run(&over, || getpgid(Pid::from_raw(NOBODY)).is_err());
         let threads: Vec<_> = (0..flood.threads).map(|_| scope.spawn(fail)).collect();
         let mut read = |ring: &mut Ring| {
             ring.drain(LOOK_RECORDS_MAX, |bytes| match Record::read(bytes) {
@@ -113,7 +190,8 @@ pub fn flood(flood: FloodConfig) -> Result<FloodReport, LoadError> {
                 Err(_not_ours) => malformed += 1,
             })
         };
-        while KernelNanos::now().since(begin) < flood.duration {
+        let is_due = || KernelNanos::now().since(begin) >= flood.duration;
+        while !is_due() && !threads.iter().all(thread::ScopedJoinHandle::is_finished) {
             if read(&mut ring) < LOOK_RECORDS_MAX {
                 rest(flood.pause);
             }
@@ -132,12 +210,30 @@ pub fn flood(flood: FloodConfig) -> Result<FloodReport, LoadError> {
     Ok(FloodReport { made, received, malformed, counts, elapsed, probes: report })
 }
 
-fn fail_until(over: &AtomicBool) -> u64 {
-    let mut made = 0;
-    while !over.load(Relaxed) {
-        for _ in 0..64 {
-            made += u64::from(getpgid(Pid::from_raw(NOBODY)).is_err());
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_call_to_a_full_device_fails() {
+        let pace = FloodPace { calls: Some(1_000), rate: None };
+        assert_eq!(flood_full_device(pace, &AtomicBool::new(false)).unwrap(), 1_000);
+        assert_eq!(flood_full_device(pace, &AtomicBool::new(true)).unwrap(), 0, "it is over");
     }
-    made
+
+    #[test]
+    fn threads_share_calls_and_rate() {
+        let pace = FloodPace { calls: Some(10), rate: Some(9) };
+        assert_eq!(pace.share(4), FloodPace { calls: Some(3), rate: Some(2) });
+        assert_eq!(pace.share(100).rate, Some(1), "never none");
+        assert_eq!(FloodPace::default().share(4), FloodPace::default());
+    }
+
+    #[test]
+    fn a_thread_is_ahead_until_its_calls_are_due() {
+        let pace = FloodPace { calls: None, rate: Some(1) };
+        assert!(pace.is_ahead(3_600, KernelNanos::now()));
+        assert!(!pace.is_ahead(0, KernelNanos::now()));
+        assert!(!FloodPace::default().is_ahead(3_600, KernelNanos::now()));
+    }
 }

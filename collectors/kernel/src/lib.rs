@@ -20,7 +20,7 @@ mod words;
 pub use btf::{BTF_PATH, Btf, BtfError};
 pub use collector::{KernelCollector, try_probes};
 pub use config::{KernelConfig, Thresholds};
-pub use flood::{FloodConfig, FloodReport, flood};
+pub use flood::{FloodConfig, FloodPace, FloodReport, flood, flood_config, flood_full_device};
 pub use identity::PlaceOfCgroup;
 pub use loader::LoadError;
 pub use report::{ProbeReport, ProbeState, Refusal};

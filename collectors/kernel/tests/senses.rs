@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     let blind = tier.blindness().map(|it| format!("{}: {}", it.reason, it.cure));
     let tests: [Test; 10] = [
         ("an_oom_kill_names_victim_group_and_constraint", world::memory, oom_kill),
-        ("a_program_that_ends_is_told_with_its_code", || Ok(()), exec_and_exit),
+        ("a_program_that_ends_is_told_with_its_code", world::memory, exec_and_exit),
         ("a_killed_process_names_its_sender", || Ok(()), killed),
         ("a_full_filesystem_is_told_by_who_wrote", world::mounts, full_filesystem),
         ("refused_and_dropped_are_told_apart", net::drops, net::refused_and_dropped),
@@ -90,19 +90,23 @@ fn oom_kill() {
 }
 
 fn exec_and_exit() {
+    let group = Cgroup::make("exit");
     let watch = Watch::begin(&["process_exec", "process_exit"]);
-    let mut child = Command::new("sh").args(["-c", "exit 7"]).spawn().unwrap();
-    let pid = i64::from(child.id());
-    assert_eq!(child.wait().unwrap().code(), Some(7));
-    let is_end = |event: &tapio_collect::Unbound| {
-        event.kind == Kind::ProcessExit && said(event).int(keys::PROCESS_PID) == Some(pid)
+    assert_eq!(group.run("sh -c 'exit 7'").code(), Some(7));
+    let is_here = |event: &tapio_collect::Unbound, kind| {
+        event.kind == kind && event.place.cgroup.as_deref() == Some(&*group.path())
     };
+    let is_end = |event: &tapio_collect::Unbound| is_here(event, Kind::ProcessExit);
     let (told, _) = watch.until(|told| told.iter().any(is_end));
-    let end = said(told.iter().find(|event| is_end(event)).unwrap());
+    let end = told.iter().find(|event| is_end(event)).unwrap();
+    assert_eq!(end.source, Source::Kernel);
+    let end = said(end);
     assert_eq!(end.int(keys::EXIT_CODE), Some(7));
     assert_eq!(end.text(keys::PROCESS_NAME), Some("sh"));
+    let pid = end.int(keys::PROCESS_PID);
+    assert!(pid > Some(1), "{end:?}");
     let start = told.iter().find(|event| {
-        event.kind == Kind::ProcessStarted && said(event).int(keys::PROCESS_PID) == Some(pid)
+        is_here(event, Kind::ProcessStarted) && said(event).int(keys::PROCESS_PID) == pid
     });
     let path = said(start.expect("the start was told")).text(keys::PATH).map(str::to_owned);
     assert!(path.is_some_and(|path| path.ends_with("/sh")));
@@ -141,6 +145,7 @@ fn full_filesystem() {
     assert_eq!(words.text(keys::ERROR_TYPE), Some("ENOSPC"));
     assert_eq!(words.text(keys::SYSCALL), Some("write"));
     assert_eq!(words.text(keys::PROCESS_NAME), Some("dd"));
+    assert!(words.int(keys::PROCESS_PID) > Some(1), "{words:?}");
 }
 
 fn full_ring() {
@@ -149,6 +154,7 @@ fn full_ring() {
         threads: 1,
         duration: std::time::Duration::from_millis(300),
         pause: std::time::Duration::from_millis(50),
+        ..FloodConfig::default()
     };
     let report = flood(config).unwrap();
     assert!(report.counts.refused > 0, "the ring was never full: {report:?}");

@@ -14,10 +14,7 @@ use std::{
 use moka::sync::Cache;
 use tapio_model::{Place, Text, Workload};
 
-use crate::{
-    Learn, LearnAddress,
-    translate::{Controller, Owner, Owners},
-};
+use crate::{Learn, LearnAddress, translate::Owners};
 
 /// Things of one sort that are remembered.
 const KNOWN_MAX: u64 = 150_000;
@@ -32,10 +29,10 @@ type Object = (Text, &'static str, Text);
 /// Ready and not ready endpoints, by slice.
 type Slices = BTreeMap<Text, (i64, i64)>;
 
-/// Turns container id, pod, address into a place, and objects into their owners.
+/// Turns container id, pod, address into a place, and objects into their workloads.
 pub struct WatchCache {
     cluster: Option<Text>,
-    controllers: Cache<Text, Controller>,
+    workloads: Cache<Text, Workload>,
     pods: Cache<Text, Arc<Place>>,
     containers: Cache<Text, Arc<Place>>,
     addresses: Cache<IpAddr, Arc<Place>>,
@@ -55,7 +52,7 @@ impl WatchCache {
     ) -> Self {
         Self {
             cluster,
-            controllers: cache(),
+            workloads: cache(),
             pods: cache(),
             containers: cache(),
             addresses: cache(),
@@ -86,8 +83,8 @@ impl WatchCache {
 }
 
 impl Owners for WatchCache {
-    fn controller(&self, _namespace: &str, object: &Owner) -> Controller {
-        self.controllers.get(&object.uid).unwrap_or(Controller::Unknown)
+    fn workload(&self, uid: &str) -> Option<Workload> {
+        self.workloads.get(uid)
     }
 
     fn users(&self, namespace: &str, kind: &str, name: &str) -> Vec<Workload> {

@@ -140,7 +140,7 @@ pub struct Timing {
     /// How far behind saved positions stay: what was told within it may still be on its way when
     /// the process dies, and is told again, with the same ids.
     pub save_lag: Duration,
-    /// How long pods wait for the listing of their owners.
+    /// How long the listing of what speaks of pods waits for that of the pods.
     pub owners: Duration,
 }
 

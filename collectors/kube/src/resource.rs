@@ -29,7 +29,7 @@ macro_rules! resources {
         }
 
         impl Resource {
-            /// Every resource; owners come before what they own.
+            /// Every resource; what others speak of comes before them.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
 
             /// Returns the plural name, as in a URL and in a rule.
@@ -120,18 +120,20 @@ impl Resource {
     /// Returns what is best listed before it: its objects' places are complete then.
     pub(crate) const fn after(self) -> &'static [Self] {
         match self {
-            Self::Pods => &[Self::ReplicaSets, Self::Jobs],
-            Self::ConfigMaps | Self::Secrets | Self::PersistentVolumeClaims => &[Self::Pods],
+            Self::Events => &[Self::ReplicaSets, Self::Pods],
+            Self::ConfigMaps
+            | Self::Secrets
+            | Self::EndpointSlices
+            | Self::PersistentVolumeClaims => &[Self::Pods],
             Self::Deployments
             | Self::ReplicaSets
             | Self::StatefulSets
             | Self::DaemonSets
             | Self::CronJobs
             | Self::Jobs
-            | Self::Events
+            | Self::Pods
             | Self::Nodes
             | Self::Services
-            | Self::EndpointSlices
             | Self::PersistentVolumes
             | Self::HorizontalPodAutoscalers
             | Self::ResourceQuotas

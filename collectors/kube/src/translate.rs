@@ -13,7 +13,7 @@ mod container;
 mod event;
 mod job;
 mod node;
-mod owner;
+pub(crate) mod owner;
 mod pod;
 mod policy;
 mod reason;
@@ -30,8 +30,6 @@ use k8s_openapi::{
 };
 use tapio_collect::Unbound;
 use tapio_model::{Text, Timestamp, Workload};
-
-pub(crate) use owner::{Controller, Owner};
 
 /// What is older when the watch begins is old news: no story opens with an event that is later
 /// than this, and a restart of the watch is not to tell an hour of it again.
@@ -64,10 +62,10 @@ pub(crate) struct Context<'a> {
 /// What other objects say, as far as it is remembered.
 ///
 /// Everything may be unknown. An answer that comes later completes the places of later events
-/// only, so the owners are best listed before the pods.
+/// only, so what others speak of is best listed before them.
 pub(crate) trait Owners: fmt::Debug {
-    /// Returns what controls a Pod, ReplicaSet or Job.
-    fn controller(&self, namespace: &str, object: &Owner) -> Controller;
+    /// Returns the workload of the pod or ReplicaSet of this UID.
+    fn workload(&self, uid: &str) -> Option<Workload>;
 
     /// Returns the workloads that use a `ConfigMap`, `Secret` or `PersistentVolumeClaim`: its
     /// change is told in the trace of each.

@@ -65,6 +65,7 @@ watched_as_it_is! {
     Deployment,
     Event,
     HorizontalPodAutoscaler,
+    Job,
     MutatingWebhookConfiguration,
     NetworkPolicy,
     PersistentVolume,
@@ -132,13 +133,7 @@ impl Watched for ReplicaSet {
     }
 
     fn learn(&self, cache: &WatchCache) {
-        cache.learn_owner(&self.metadata);
-    }
-}
-
-impl Watched for Job {
-    fn learn(&self, cache: &WatchCache) {
-        cache.learn_owner(&self.metadata);
+        cache.learn_set(self);
     }
 }
 

@@ -12,6 +12,7 @@ mod nats;
 mod node;
 mod observe;
 mod paths;
+mod places;
 mod publish;
 mod query;
 mod replay;
@@ -63,7 +64,7 @@ pub(crate) struct Common {
 enum Command {
     /// Replays an incident that ships with Tapio and tells its story.
     Demo(demo::DemoArgs),
-    /// Watches this machine: kernel log, journal, log files, cgroups, OTLP. Tells stories as they happen.
+    /// Watches this machine: kernel log, journal, log files, cgroups, probes, Kubernetes, OTLP. Tells stories as they happen.
     Up(Box<up::UpArgs>),
     /// Replays a recording and tells its stories.
     Replay(replay::ReplayArgs),

@@ -123,6 +123,20 @@ label_values! {
         Client = "client",
     }
 
+    /// What became of an envelope that an agent handed over directly.
+    EnvelopeFate {
+        /// Kept, and acknowledged.
+        Kept = "kept",
+        /// Refused for good.
+        Refused = "refused",
+        /// To come again later.
+        Busy = "busy",
+        /// Sent to another node.
+        Leaving = "leaving",
+        /// Its sender was gone before the answer; it comes again.
+        Lost = "lost",
+    }
+
     /// What became of a span of our own.
     SpanFate {
         /// Ended, and handed to the exporter's queue.
@@ -191,6 +205,8 @@ pub enum Label {
     Op(RequestOp),
     /// `fate` of a finding.
     Finding(FindingFate),
+    /// `fate` of an envelope.
+    Envelope(EnvelopeFate),
     /// `fate` of a span.
     Span(SpanFate),
     /// `kind` of an error of the NATS client.
@@ -209,7 +225,7 @@ impl Label {
             Self::Level(_) => LabelKey::Level,
             Self::Commit(_) | Self::Request(_) => LabelKey::Result,
             Self::Op(_) => LabelKey::Op,
-            Self::Finding(_) | Self::Span(_) => LabelKey::Fate,
+            Self::Finding(_) | Self::Envelope(_) | Self::Span(_) => LabelKey::Fate,
             Self::NatsError(_) => LabelKey::Kind,
             Self::Version(_) => LabelKey::Version,
         }
@@ -227,6 +243,7 @@ impl Label {
             Self::Request(result) => result.name(),
             Self::Op(op) => op.name(),
             Self::Finding(fate) => fate.name(),
+            Self::Envelope(fate) => fate.name(),
             Self::Span(fate) => fate.name(),
             Self::NatsError(kind) => kind.name(),
             Self::Version(version) => version,

@@ -34,8 +34,8 @@ mod task;
 
 pub use clock::SystemClock;
 pub use label::{
-    Account, CommitResult, FindingFate, Label, LabelKey, Labels, Loss, NatsErrorKind, RequestOp,
-    RequestResult, SpanFate,
+    Account, CommitResult, EnvelopeFate, FindingFate, Label, LabelKey, Labels, Loss, NatsErrorKind,
+    RequestOp, RequestResult, SpanFate,
 };
 pub use log::{LogFormat, init_log, init_node_log};
 pub use meters::{Counter, Histogram, Meters, Observer, Reading, Sheet};

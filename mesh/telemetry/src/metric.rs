@@ -148,6 +148,9 @@ metrics! {
     LogGaps "tapio_log_gaps_total" Counter Count [] "Gaps in a log that were noticed and read again.";
     ReadersRecreated "tapio_log_readers_recreated_total" Counter Count [] "Consumers made anew because the old one was gone or silent.";
 
+    DirectEnvelopes "tapio_direct_envelopes_total" Counter Count [Fate] "Envelopes that agents handed over directly, by what became of them.";
+    DirectStreams "tapio_direct_streams" Level Count [] "Streams of agents that are open.";
+
     Spans "tapio_spans_total" Counter Count [Fate] "Spans of our own; ended less sent less failed is waiting or dropped.";
 }
 

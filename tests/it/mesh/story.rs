@@ -124,7 +124,9 @@ fn complete(page: &Metrics) -> Outcome {
         Metric::LostEvents,
         Metric::RefusedEvents,
         Metric::PublishDuration,
-        // Nobody receives them here.
+        // No agent hands anything over here, and nobody receives spans.
+        Metric::DirectEnvelopes,
+        Metric::DirectStreams,
         Metric::Spans,
     ];
     let bare = |series: &String| series.split('{').next().unwrap_or_default().to_owned();

@@ -134,3 +134,25 @@ fn what_needs_a_restart_is_named() {
     };
     assert_eq!(now.needs_restart(&fixed), ["node", "shards", "spool.bytes_max"]);
 }
+
+#[test]
+fn nodes_are_named_by_urls_and_reached_by_addresses() {
+    // The address, and whether over TLS with the hosts; none where it is no address.
+    let table = [
+        ("http://tapio:4320", Some((false, "tapio:4320"))),
+        ("http://a:1/, http://[::1]:2", Some((false, "a:1 [::1]:2"))),
+        ("https://node:4320", Some((true, "node:4320"))),
+        ("https://a:1,http://b:1", None),
+        ("http://a:1,", None),
+        ("http://a", None),
+        ("http://:1", None),
+        ("http://a/b:1", None),
+        ("a:1", None),
+    ];
+    for (url, expected) in table {
+        let nodes = DirectOutput { url: url.to_owned() }.nodes();
+        let seen = nodes.map(|nodes| (nodes.is_tls, nodes.addresses.join(" ")));
+        assert_eq!(seen, expected.map(|(is_tls, hosts)| (is_tls, hosts.to_owned())), "{url}");
+    }
+    assert!(DirectOutput::default().nodes().is_some(), "the default is an address");
+}

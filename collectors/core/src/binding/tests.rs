@@ -136,6 +136,26 @@ fn pods_of_one_workload_agree_on_hosts_that_never_talk() {
 }
 
 #[test]
+fn a_run_and_its_schedule_are_one_workload_whoever_names_it() {
+    let pod = |kind: &str, name: &str| Place {
+        workload: workload(kind, name),
+        container_id: None,
+        ..everything()
+    };
+    let bind = |place: Place| binder_on("n1").bind(event_at(place));
+    let schedule = bind(pod("CronJob", "backup"));
+    let run = bind(pod("Job", "backup-29000000"));
+    assert_eq!(run.trace, schedule.trace);
+    assert_eq!(run.place, schedule.place);
+    let learned = binder_on("n2");
+    learned.learn(&pod("Job", "backup-29001440"));
+    let bare = Place { pod_uid: text("uid-1"), ..Place::default() };
+    assert_eq!(trace(&learned, &bare), schedule.trace.trace_id, "what is learned too");
+    assert_ne!(bind(pod("Job", "backup")).trace, schedule.trace);
+    assert_ne!(bind(pod("StatefulSet", "backup-29000000")).trace, schedule.trace);
+}
+
+#[test]
 fn units_and_control_groups_of_two_nodes_differ() {
     let unit = Place { workload: workload("Unit", "sshd.service"), ..Place::default() };
     let cgroup = Place { cgroup: text("/user.slice"), ..Place::default() };

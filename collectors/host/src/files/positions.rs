@@ -1,13 +1,14 @@
 //! Where reading ended, kept for the next run.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    ffi::OsStr,
     fs::{self, File, Metadata},
     io,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     str::FromStr,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tapio_collect::event_id;
@@ -19,9 +20,17 @@ use super::tail::identity;
 /// The first line of the file: its format.
 const HEADER: &str = "tapio log positions 1";
 
-/// How often positions are kept. What is written is one interval old: by then the events before
-/// it have left the process, so that a kill repeats some (with their ids) and skips none.
+/// How often positions are kept.
 const INTERVAL: Duration = Duration::from_secs(2);
+
+/// How old positions are when they are written: by then the events before them have left the
+/// process, so that a kill repeats some (with their ids) and skips none. An output that does not
+/// answer holds events for two seconds before the spool takes them, and once more when it is
+/// switched meanwhile.
+const HELD_MAX: Duration = Duration::from_secs(6);
+
+/// How much longer than [`HELD_MAX`] a file may have gone unnoticed before positions were written.
+const UNNOTICED_MAX: Duration = Duration::from_secs(4);
 
 /// Bytes at the beginning of a file that tell it from another with its inode: inodes are used
 /// again as soon as a file is gone.
@@ -53,9 +62,14 @@ pub(super) struct Positions {
     path: PathBuf,
     /// What the last run left, until it is taken.
     left: BTreeMap<(u64, u64), Record>,
+    /// All files that it knew.
+    known: BTreeSet<(u64, u64)>,
+    /// Since when there may be files that it did not know; none if there was no run.
+    unknown_since: Option<SystemTime>,
     were_kept: bool,
-    /// Written when the next come.
-    pending: Option<String>,
+    /// Written when they are old enough, the oldest first.
+    pending: VecDeque<(Instant, String)>,
+    written: Option<String>,
     kept: Option<Instant>,
 }
 
@@ -74,11 +88,26 @@ impl Positions {
         let mut lines = text.lines();
         let were_kept = lines.next() == Some(HEADER);
         let records = lines.filter(|_| were_kept).filter_map(|line| line.parse().ok());
-        let left = records
+        let left: BTreeMap<_, _> = records
             .take(RECORDS_MAX)
             .map(|record: Record| ((record.dev, record.ino), record))
             .collect();
-        Self { path: path.into(), left, were_kept, pending: None, kept: None }
+        let known = left.keys().copied().collect();
+        let written = fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+        let unknown_since = written
+            .filter(|_| were_kept)
+            .and_then(|written| written.checked_sub(HELD_MAX + UNNOTICED_MAX));
+        let pending = VecDeque::new();
+        Self {
+            path: path.into(),
+            left,
+            known,
+            unknown_since,
+            were_kept,
+            pending,
+            written: None,
+            kept: None,
+        }
     }
 
     /// Says whether there was a run before.
@@ -111,25 +140,48 @@ impl Positions {
             .collect()
     }
 
+    /// Returns what the file of a path was renamed to that came and was rotated before the last run
+    /// kept a position of it, or while nobody was here; the oldest first. Those that are `open`
+    /// are read already.
+    pub(super) fn renamed_unknown(&self, path: &Path, open: &BTreeSet<(u64, u64)>) -> Vec<PathBuf> {
+        let Some(since) = self.unknown_since else { return Vec::new() };
+        let is_unknown = |renamed: &PathBuf| {
+            fs::metadata(renamed).is_ok_and(|metadata| {
+                let (is_young, id) = (
+                    metadata.modified().is_ok_and(|modified| modified >= since),
+                    identity(&metadata),
+                );
+                let is_new = !self.known.contains(&id) && !open.contains(&id);
+                is_young && is_new && metadata.is_file()
+            })
+        };
+        let mut renamed: Vec<_> = names_after(path).filter(is_unknown).collect();
+        renamed.sort();
+        renamed
+    }
+
     /// Says whether it is time to keep positions again.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.kept.is_none_or(|kept| now.saturating_duration_since(kept) >= INTERVAL)
     }
 
-    /// Keeps positions, and writes those that were kept before.
+    /// Keeps positions, and writes the youngest of those that are old enough.
     pub(super) fn save(&mut self, records: &[Record], now: Instant) {
         // The very first call, before any file was opened, would forget the last run.
         if self.kept.is_some() {
-            let text = render(records);
-            let before = self.pending.replace(text);
-            if let Some(before) = before.filter(|before| Some(before) != self.pending.as_ref()) {
-                self.write(&before);
-            }
+            self.pending.push_back((now, render(records)));
         }
         self.kept = Some(now);
+        let is_old = |at: &Instant| now.saturating_duration_since(*at) >= HELD_MAX;
+        let old = self.pending.iter().take_while(|(at, _)| is_old(at)).count();
+        let youngest = self.pending.drain(..old).next_back();
+        if let Some((_, text)) = youngest.filter(|(_, text)| self.written.as_ref() != Some(text)) {
+            self.write(&text);
+            self.written = Some(text);
+        }
     }
 
-    /// Writes positions at once: everything before them has been passed on.
+    /// Writes positions at once: everything before them has been passed on, or is not to be told.
     pub(super) fn save_now(&mut self, records: &[Record]) {
         self.write(&render(records));
     }
@@ -177,19 +229,25 @@ impl Record {
     }
 
     fn find_renamed(&self) -> Option<PathBuf> {
-        let name = self.path.file_name()?.to_str()?;
-        let entries = fs::read_dir(self.path.parent()?).ok()?.flatten();
-        let renamed = entries.filter(|entry| {
-            entry.file_name().to_str().is_some_and(|other| {
-                other.starts_with(name) && other != name && !other.ends_with(".gz")
-            })
-        });
-        renamed.map(|entry| entry.path()).find(|path| {
+        names_after(&self.path).find(|path| {
             let metadata = fs::metadata(path);
             metadata.is_ok_and(|metadata| identity(&metadata) == (self.dev, self.ino))
                 && self.fits(path)
         })
     }
+}
+
+/// Lists the files beside a path whose names begin with its name: what it may be called by now.
+fn names_after(path: &Path) -> impl Iterator<Item = PathBuf> {
+    let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default().to_owned();
+    let entries = path.parent().and_then(|folder| fs::read_dir(folder).ok());
+    let entries = entries.into_iter().flatten().flatten();
+    let is_after = move |other: &str| {
+        !name.is_empty() && other.starts_with(&name) && other != name && !other.ends_with(".gz")
+    };
+    entries
+        .filter(move |entry| entry.file_name().to_str().is_some_and(&is_after))
+        .map(|entry| entry.path())
 }
 
 impl Head {

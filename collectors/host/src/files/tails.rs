@@ -1,7 +1,7 @@
 //! Finds files, and follows each through rotation.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Component, Path, PathBuf},
     time::Duration,
@@ -79,16 +79,13 @@ impl Tails {
         let mut pass = Pass::default();
         self.remember(now);
         self.discover(now, &mut pass.harvest);
-        if !self.has_passed {
-            self.catch_up(now, &mut pass.harvest);
-        }
         let mut before = std::mem::take(&mut self.files);
         let paths = std::mem::take(&mut self.paths);
+        let mut sizes = Vec::with_capacity(paths.len());
         for path in &paths {
-            let Ok(metadata) = fs::metadata(path) else { continue };
-            if !metadata.is_file() {
+            let Some(metadata) = fs::metadata(path).ok().filter(fs::Metadata::is_file) else {
                 continue;
-            }
+            };
             let tail = match before.remove(path) {
                 Some(mut tail) if tail.identity() == identity(&metadata) => {
                     tail.notice_truncation(&metadata, &self.config, now, &mut pass.harvest);
@@ -103,13 +100,20 @@ impl Tails {
                     Tail::open(path, &self.config, start, now)
                 }
             };
-            if let Some(mut tail) = tail {
-                if metadata.len() > tail.offset() {
-                    pass.has_more |= tail.read(now, &mut pass.harvest);
-                }
-                tail.settle(&self.config, now, &mut pass.harvest);
+            if let Some(tail) = tail {
                 self.files.insert(path.clone(), tail);
+                sizes.push((path, metadata.len()));
             }
+        }
+        if !self.has_passed {
+            self.begin(&paths, now, &mut pass.harvest);
+        }
+        for (path, size) in sizes {
+            let Some(tail) = self.files.get_mut(path) else { continue };
+            if size > tail.offset() {
+                pass.has_more |= tail.read(now, &mut pass.harvest);
+            }
+            tail.settle(&self.config, now, &mut pass.harvest);
         }
         self.paths = paths;
         for gone in before.into_values() {
@@ -158,6 +162,10 @@ impl Tails {
         }
     }
 
+    fn were_kept(&self) -> bool {
+        self.positions.as_ref().is_some_and(Positions::were_kept)
+    }
+
     fn records(&mut self) -> Vec<Record> {
         if self.positions.is_none() {
             return Vec::new();
@@ -172,21 +180,37 @@ impl Tails {
         if let Some(offset) = positions.and_then(|positions| positions.take(metadata, path)) {
             return Start::At(offset);
         }
-        let was_here = self.positions.as_ref().is_some_and(Positions::were_kept);
-        if self.has_passed || was_here || self.config.from_start {
+        if self.has_passed || self.were_kept() || self.config.from_start {
             Start::Beginning
         } else {
             Start::End
         }
     }
 
-    /// Reads the rest of files that were renamed while nobody was here.
-    fn catch_up(&mut self, now: Moment, harvest: &mut Harvest) {
+    /// Does what only the first pass does, once its files are open: what is renamed from now on is
+    /// read all the same. Whatever was renamed before is read now: the rest of files that the last
+    /// run knew, and the whole of those that also came while nobody was here.
+    fn begin(&mut self, paths: &[PathBuf], now: Moment, harvest: &mut Harvest) {
+        let is_first_of_all = !self.were_kept();
+        let records = self.records();
         let Some(positions) = &mut self.positions else { return };
-        for (record, renamed) in positions.take_renamed() {
-            let start = Start::At(record.offset);
-            if let Some(tail) = Tail::open_renamed(&renamed, &record.path, &self.config, start, now)
-            {
+        if is_first_of_all {
+            // Killed before it keeps any, the next run would take itself for the first, and begin
+            // at the end of what this one began to read.
+            positions.save_now(&records);
+            return;
+        }
+        let known = positions.take_renamed().into_iter();
+        let mut renamed: Vec<_> = known
+            .map(|(record, renamed)| (record.path, renamed, Start::At(record.offset)))
+            .collect();
+        let open: BTreeSet<_> = self.files.values().map(Tail::identity).collect();
+        for path in paths {
+            let unknown = positions.renamed_unknown(path, &open).into_iter();
+            renamed.extend(unknown.map(|renamed| (path.clone(), renamed, Start::Beginning)));
+        }
+        for (path, renamed, start) in renamed {
+            if let Some(tail) = Tail::open_renamed(&renamed, &path, &self.config, start, now) {
                 self.leave(tail, now, harvest);
             }
         }

@@ -5,13 +5,14 @@ use std::process::{Child, Command, Stdio};
 use tapio_collect::Unbound;
 use tapio_model::{Kind, Source, keys};
 
-use crate::world::{Need, Watch, is_ci, run, said};
+use crate::world::{Cgroup, Need, Pod, Watch, is_ci, memory, run, said};
 
 /// Says whether network namespaces can be made.
 pub(crate) fn spaces() -> Result<(), Need> {
     if is_ci() && run("ip", &["-V"]).is_err() {
         drop(run("apt-get", &["install", "-y", "--no-install-recommends", "iproute2"]));
     }
+    memory()?;
     Pair::try_make("probe").map(drop).map_err(Need)?;
     let python = run("python3", &["-c", ""]);
     python.map_err(Need)
@@ -83,9 +84,10 @@ impl Pair {
         command
     }
 
-    fn call(&self, script: &str) {
-        let mut python = self.command(&self.caller, &["python3", "-c", script]);
-        python.status().expect("python3");
+    /// Runs a script that calls, in a group.
+    fn call(&self, group: &Cgroup, script: &str) {
+        let words = ["ip", "netns", "exec", &self.caller, "python3", "-c", script];
+        group.command(&words).status().expect("python3");
     }
 }
 
@@ -109,9 +111,11 @@ pub(crate) fn refused_and_dropped() {
     let how = pair.drop_port("4002");
     println!("packets vanish by {how}");
     let silent = if how == "nft" { SERVER } else { "10.231.7.9" };
+    let pod = Pod::new(1);
+    let group = Cgroup::of_pod("drop", &pod);
     let watch = Watch::begin(&["tcp_state", "tcp_retransmit", "tcp_reset", "syscall_errno"]);
-    pair.call(&connect(SERVER, "4001"));
-    pair.call(&connect(silent, "4002"));
+    pair.call(&group, &connect(SERVER, "4001"));
+    pair.call(&group, &connect(silent, "4002"));
     let at = |event: &Unbound, port: i64| said(event).int(keys::PEER_PORT) == Some(port);
     let is = |event: &Unbound, kind, port| event.kind == kind && at(event, port);
     let (told, _) =
@@ -133,11 +137,27 @@ pub(crate) fn refused_and_dropped() {
     assert_eq!(words.text(keys::PEER_ADDRESS), Some(SERVER));
     assert_eq!(words.text(keys::ERROR_TYPE), Some("ECONNREFUSED"));
     assert_eq!(words.text(keys::PROCESS_NAME), Some("python3"));
-    assert!(refused.place.cgroup.is_some(), "{refused:?}");
+    assert_eq!(words.text(keys::PEER_SERVICE), Some("stock"), "{refused:?}");
+    assert_eq!(refused.place.cgroup.as_deref(), Some(&*group.path()), "{refused:?}");
+    assert_eq!(refused.place.container_id.as_deref(), Some(&*pod.container_id));
+    // A packet that is sent again is sent by a timer, whoever runs: the socket says whose it is.
+    for event in told.iter().filter(|event| at(event, 4_001) || at(event, 4_002)) {
+        assert_eq!(event.place.pod_uid.as_deref(), Some(&*pod.uid), "{event:?}");
+    }
+}
+
+/// A running name server. Ended when dropped.
+struct NameServer(Child);
+
+impl Drop for NameServer {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
 }
 
 /// Answers every question with NXDOMAIN (code 3), or not at all; says when it listens.
-fn name_server(pair: &Pair, is_silent: bool) -> Child {
+fn name_server(pair: &Pair, is_silent: bool) -> NameServer {
     let answer = if is_silent {
         "pass"
     } else {
@@ -149,9 +169,10 @@ fn name_server(pair: &Pair, is_silent: bool) -> Child {
          while True:\n q, who = s.recvfrom(512)\n {answer}\n"
     );
     let mut server = pair.command(&pair.server, &["python3", "-c", &script]);
-    let mut server = server.stdout(Stdio::piped()).spawn().expect("a name server");
+    let server = server.stdout(Stdio::piped()).spawn().expect("a name server");
+    let mut server = NameServer(server);
     let mut line = [0; 9];
-    let out = server.stdout.as_mut().expect("its output");
+    let out = server.0.stdout.as_mut().expect("its output");
     std::io::Read::read_exact(out, &mut line).expect("a name server that listens");
     server
 }
@@ -168,28 +189,32 @@ fn question(name: &str) -> String {
 }
 
 fn asked(name: &str, is_silent: bool) -> Unbound {
-    let pair = Pair::make("dns");
-    let mut server = name_server(&pair, is_silent);
+    let (own, number) = if is_silent { ("silent", 2) } else { ("nobody", 3) };
+    let pod = Pod::new(number);
+    let group = Cgroup::of_pod(own, &pod);
+    let pair = Pair::make(own);
+    let server = name_server(&pair, is_silent);
     let watch = Watch::begin(&["dns"]);
-    pair.call(&question(name));
+    pair.call(&group, &question(name));
     let is_it = |event: &Unbound| {
         event.kind == Kind::DnsFailure && said(event).text(keys::DNS_NAME) == Some(name)
     };
     let (told, _) = watch.until(|told| told.iter().any(is_it));
-    drop(server.kill());
-    drop(server.wait());
+    drop(server);
     let found: Vec<_> = told.into_iter().filter(is_it).collect();
     assert_eq!(found.len(), 1, "told once: {found:#?}");
-    found[0].clone()
+    let event = found[0].clone();
+    assert_eq!(event.source, Source::Network);
+    assert_eq!(said(&event).text(keys::PROCESS_NAME), Some("python3"), "{event:?}");
+    assert_eq!(event.place.pod_uid.as_deref(), Some(&*pod.uid), "{event:?}");
+    event
 }
 
 pub(crate) fn nxdomain() {
     let event = asked("nobody.tapio.test", false);
     let words = said(&event);
-    assert_eq!(event.source, Source::Network);
     assert_eq!(words.text(keys::DNS_RCODE), Some("nxdomain"));
     assert_eq!(words.text(keys::DNS_SERVER), Some(SERVER));
-    assert!(event.place.cgroup.is_some(), "{event:?}");
 }
 
 pub(crate) fn silent_server() {

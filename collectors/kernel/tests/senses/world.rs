@@ -8,14 +8,20 @@ use std::{
     time::Duration,
 };
 
-use tapio_collect::{Account, Accounts, Collector as _, Outlet, Stopper, Unbound, stop_signal};
+use tapio_collect::{
+    Account, Accounts, Addresses, Collector as _, Outlet, Stopper, Unbound, stop_signal,
+};
+use tapio_collect_host::place_of_cgroup;
 use tapio_collect_kernel::{KernelCollector, KernelConfig, Probe, ProbeReport, Tier};
-use tapio_model::Attributes;
+use tapio_model::{Attributes, Place};
 use tapio_telemetry::{SystemClock, spawn_named};
 use tokio::{runtime::Runtime, sync::mpsc, task::JoinHandle};
 
 /// The memory that a group of [`Cgroup::make`] may have.
 pub(crate) const LIMIT_BYTES: i64 = 33_554_432;
+
+/// Whose addresses are known.
+const SERVICES: [(&str, &str); 1] = [("10.231.7.2", "stock")];
 
 /// How long an event may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -58,51 +64,103 @@ pub(crate) fn mounts() -> Result<(), Need> {
 }
 
 /// A memory cgroup with a limit, v1 or v2. Removed when dropped.
-pub(crate) struct Cgroup(PathBuf);
+pub(crate) struct Cgroup {
+    path: String,
+    /// The directories that we made, the outermost first.
+    made: Vec<PathBuf>,
+}
 
 impl Cgroup {
     pub(crate) fn make(name: &str) -> Self {
         Self::try_make(name).expect("a memory cgroup")
     }
 
+    /// Makes the group of a pod's container, below one of ours.
+    pub(crate) fn of_pod(name: &str, pod: &Pod) -> Self {
+        let below = format!("{}/pod{}/{}", own(name), pod.uid, pod.container_id);
+        Self::try_make_at(&below).expect("a memory cgroup")
+    }
+
     fn try_make(name: &str) -> Result<Self, String> {
+        Self::try_make_at(&own(name))
+    }
+
+    /// Makes a group at a path below the mount, and what is missing above it.
+    fn try_make_at(below: &str) -> Result<Self, String> {
         let v1 = PathBuf::from("/sys/fs/cgroup/memory");
-        let (parent, limit) = if v1.is_dir() {
-            (v1, "memory.limit_in_bytes")
-        } else {
-            (PathBuf::from("/sys/fs/cgroup"), "memory.max")
-        };
-        let path = parent.join(format!("tapio-test-{name}-kernel-{}", std::process::id()));
-        fs::create_dir(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let group = Self(path);
-        let limit = group.0.join(limit);
-        fs::write(&limit, LIMIT_BYTES.to_string())
-            .map_err(|error| format!("{}: {error}", limit.display()))?;
+        let is_v1 = v1.is_dir();
+        let mount = if is_v1 { v1 } else { PathBuf::from("/sys/fs/cgroup") };
+        let mut group = Self { path: format!("/{below}"), made: Vec::new() };
+        let said = |at: &Path, error: &std::io::Error| format!("{}: {error}", at.display());
+        let mut directory = mount;
+        for part in below.split('/') {
+            if !is_v1 {
+                let control = directory.join("cgroup.subtree_control");
+                fs::write(&control, "+memory").map_err(|error| said(&control, &error))?;
+            }
+            directory.push(part);
+            fs::create_dir(&directory).map_err(|error| said(&directory, &error))?;
+            group.made.push(directory.clone());
+        }
+        let limit = directory.join(if is_v1 { "memory.limit_in_bytes" } else { "memory.max" });
+        fs::write(&limit, LIMIT_BYTES.to_string()).map_err(|error| said(&limit, &error))?;
         Ok(group)
     }
 
     /// Returns the path below the mount.
     pub(crate) fn path(&self) -> String {
-        format!("/{}", self.0.file_name().unwrap_or_default().to_string_lossy())
+        self.path.clone()
+    }
+
+    fn directory(&self) -> &Path {
+        self.made.last().expect("a group has a directory")
     }
 
     /// Runs a shell command inside and returns how it ended.
     pub(crate) fn run(&self, command: &str) -> ExitStatus {
-        let script = format!("echo $$ > {}/cgroup.procs && exec {command}", self.0.display());
+        self.command(&["sh", "-c", &format!("exec {command}")]).status().expect("a shell")
+    }
+
+    /// Makes a command that runs inside.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", self.directory().display());
         let mut shell = Command::new("sh");
-        shell.args(["-c", &script]).stdin(Stdio::null()).stderr(Stdio::null());
-        shell.status().expect("a shell")
+        shell.args(["-c", &enter, "sh"]).args(words).stdin(Stdio::null()).stderr(Stdio::null());
+        shell
+    }
+}
+
+fn own(name: &str) -> String {
+    format!("tapio-test-{name}-kernel-{}", std::process::id())
+}
+
+/// The names by which a pod and its container are known.
+pub(crate) struct Pod {
+    pub(crate) uid: String,
+    pub(crate) container_id: String,
+}
+
+impl Pod {
+    /// Makes names that are ours: the number of this process is in them.
+    pub(crate) fn new(number: u32) -> Self {
+        let own = format!("{:08x}{number:04x}", std::process::id());
+        Self {
+            uid: format!("7a910000-0000-4000-8000-{own}"),
+            container_id: format!("7a91{own:0>60}"),
+        }
     }
 }
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // Its last process may still be on its way out: the kernel says busy until it is gone.
-        for _ in 0..1_000 {
-            if fs::remove_dir(&self.0).is_ok() {
-                return;
+        for directory in self.made.iter().rev() {
+            // Its last process may still be on its way out: the kernel says busy until it is gone.
+            for _ in 0..1_000 {
+                if fs::remove_dir(directory).is_ok() {
+                    break;
+                }
+                std::thread::yield_now();
             }
-            std::thread::yield_now();
         }
     }
 }
@@ -158,8 +216,19 @@ impl Watch {
     /// Runs them at no better tier, from an object of the test's own.
     pub(crate) fn begin_with(tier_best: Tier, object: Option<PathBuf>, slugs: &[&str]) -> Self {
         let probes = Probe::ALL.iter().copied().filter(|probe| slugs.contains(&probe.slug()));
-        let config =
-            KernelConfig { object, tier_best, probes: probes.collect(), ..KernelConfig::default() };
+        let addresses = Arc::new(Addresses::new());
+        for (address, service) in SERVICES {
+            let place = Place { service: Some(service.into()), ..Place::default() };
+            addresses.learn(address.parse().unwrap(), Arc::new(place));
+        }
+        let config = KernelConfig {
+            object,
+            tier_best,
+            probes: probes.collect(),
+            place_of_cgroup: Arc::new(place_of_cgroup),
+            addresses,
+            ..KernelConfig::default()
+        };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use k8s_openapi::api::{
+    apps::v1::ReplicaSet,
     core::v1::{Container, ContainerStatus, Node, Pod, PodSpec, Service},
     discovery::v1::{Endpoint, EndpointSlice},
 };
@@ -11,10 +12,7 @@ use moka::ops::compute::Op;
 use tapio_model::{Place, Text, Workload};
 
 use super::place::uid;
-use crate::{
-    WatchCache,
-    translate::{Controller, Owner},
-};
+use crate::{WatchCache, translate::owner};
 
 const CONFIG_MAP: &str = "ConfigMap";
 const SECRET: &str = "Secret";
@@ -27,16 +25,18 @@ pub(super) const KINDS: [&str; 3] = [CONFIG_MAP, SECRET, CLAIM];
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 impl WatchCache {
-    /// Learns who owns an object.
-    pub(crate) fn learn_owner(&self, meta: &ObjectMeta) {
-        if let Some(uid) = meta.uid.as_deref() {
-            let controller = Owner::of(meta).map_or(Controller::Nobody, Controller::By);
-            self.controllers.insert(uid.into(), controller);
+    pub(crate) fn learn_set(&self, set: &ReplicaSet) {
+        self.learn_workload(&set.metadata, owner::of_object("ReplicaSet", &set.metadata));
+    }
+
+    fn learn_workload(&self, meta: &ObjectMeta, workload: Option<Workload>) {
+        if let Some((uid, workload)) = meta.uid.as_deref().zip(workload) {
+            self.workloads.insert(uid.into(), workload);
         }
     }
 
     pub(crate) fn learn_pod(&self, pod: &Pod) {
-        self.learn_owner(&pod.metadata);
+        self.learn_workload(&pod.metadata, owner::of_pod(&pod.metadata));
         let Some(uid) = uid(pod) else { return };
         let place = self.place_of(pod);
         self.learn_users(pod, &place);

@@ -1,6 +1,6 @@
 use std::sync::{Mutex, PoisonError};
 
-use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod};
+use k8s_openapi::api::core::v1::Pod;
 
 use super::*;
 
@@ -35,16 +35,4 @@ fn a_pod_is_found_by_container_uid_and_address_and_its_address_is_freed() {
     cache.forget_pod(&pod);
     assert_eq!(cache.address(address), None);
     assert!(cache.container("abc").is_some(), "late events still find it");
-}
-
-#[test]
-fn what_the_api_says_of_a_replica_set_overrules_its_name() {
-    let cache = WatchCache::new(None, None, None);
-    let set = r#"{"metadata":{"name":"cart-7d9f","namespace":"shop","uid":"r1",
-      "ownerReferences":[{"apiVersion":"argoproj.io/v1alpha1","kind":"Rollout","name":"cart","uid":"o1","controller":true}]}}"#;
-    let set: ReplicaSet = serde_json::from_str(set).unwrap();
-    cache.learn_owner(&set.metadata);
-    cache.learn_pod(&serde_json::from_str::<Pod>(POD).unwrap());
-    let workload = cache.pod("u1").unwrap().workload.clone().unwrap();
-    assert_eq!(&*workload.kind, "Rollout");
 }

@@ -5,7 +5,7 @@ use tapio_collect::Unbound;
 use tapio_model::{Kind, Place, Text, Timestamp, Workload, keys};
 
 use super::{
-    Context, Owner, Translate,
+    Context, Translate, owner,
     reason::{self, Reading},
     seen::{Seen, message, nanos, place, timestamp, told},
 };
@@ -91,15 +91,11 @@ fn where_it_happened(seen: &Seen<'_, Event>, object: &ObjectReference) -> Place 
         // The kubelet gives the node's name for its UID, and Events of nodes a namespace.
         return Place { node: Some(name.into()), namespace: None, ..place };
     }
-    let owner = Owner {
-        kind: kind.into(),
-        name: name.into(),
-        uid: object.uid.as_deref().unwrap_or_default().into(),
-    };
+    let uid = object.uid.as_deref().unwrap_or_default();
     if kind == "Pod" {
         return Place {
             node: node(seen.last),
-            workload: owner.top(namespace, seen.context).certain(),
+            workload: seen.context.owners.workload(uid),
             pod: Some(name.into()),
             pod_uid: object.uid.as_deref().map(Into::into),
             container: container(object),
@@ -112,7 +108,9 @@ fn where_it_happened(seen: &Seen<'_, Event>, object: &ObjectReference) -> Place 
     if !WORKLOADS.contains(&kind) {
         return Place { workload: user(seen, kind, (namespace, name)), ..place };
     }
-    Place { workload: owner.top(namespace, seen.context).with_hash(None), ..place }
+    // An Event may be faster than the object that it is about.
+    let known = seen.context.owners.workload(uid).filter(|_| kind == "ReplicaSet");
+    Place { workload: known.or_else(|| owner::of_name(kind, name)), ..place }
 }
 
 /// Returns the workload that uses the object, if there is one and no other.

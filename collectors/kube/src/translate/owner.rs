@@ -1,96 +1,76 @@
-//! Who owns what: from an owner reference up to the workload that people know.
+//! Whose an object is: the workload that people know, by what the object says of itself.
+//!
+//! Not by the chain of owners. The agent of a node sees its pods and nothing else, the leader sees
+//! everything, and both must name one workload, or the events of one pod fall into two traces. So
+//! a pod's own metadata decides for both, and an owner decides as its pods do: what owns a
+//! Deployment or a StatefulSet is not asked.
+
+use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use tapio_model::{Text, Workload};
+use tapio_collect::schedule_of;
+use tapio_model::Workload;
 
-use super::Context;
+/// Labels with which a controller marks the pods and `ReplicaSets` of one template, and whose they
+/// are: the ReplicaSet's name is the workload's and the label's value.
+const TEMPLATE_LABELS: [(&str, &str); 2] =
+    [("pod-template-hash", "Deployment"), ("rollouts-pod-template-hash", "Rollout")];
 
-/// A chain of owners is two or three long; a longer one is a loop.
-const OWNERS_MAX: usize = 5;
+/// Letters of a template's hash: without vowels, and without digits that look like them.
+const HASH_LETTERS: &str = "bcdfghjklmnpqrstvwxz2456789";
 
-/// An object that owns others, or is asked for its own owner.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Owner {
-    /// Kind.
-    pub(crate) kind: Text,
-    /// Name.
-    pub(crate) name: Text,
-    /// UID.
-    pub(crate) uid: Text,
+/// Lengths of a template's hash: a number of 32 bits, of which few are shorter.
+const HASH_LENGTHS: std::ops::RangeInclusive<usize> = 8..=10;
+
+/// Returns the workload of a pod; a bare pod has none, nor has the mirror of a static one.
+pub(crate) fn of_pod(meta: &ObjectMeta) -> Option<Workload> {
+    let owners = meta.owner_references.as_deref().unwrap_or_default();
+    let owner = owners.iter().find(|owner| owner.controller == Some(true))?;
+    of_labelled(&owner.kind, &owner.name, meta.labels.as_ref())
 }
 
-/// What controls an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Controller {
-    /// This object.
-    By(Owner),
-    /// Nothing: it is the top.
-    Nobody,
-    /// The object is not known (yet).
-    Unknown,
+/// Returns the workload of the pods that an object of this kind owns.
+pub(crate) fn of_object(kind: &str, meta: &ObjectMeta) -> Option<Workload> {
+    of_labelled(kind, meta.name.as_deref().unwrap_or_default(), meta.labels.as_ref())
 }
 
-/// What is found at the end of a chain of owners.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Top {
-    owner: Owner,
-    is_certain: bool,
-}
-
-impl Owner {
-    /// Returns the controller that an object's metadata names.
-    pub(crate) fn of(meta: &ObjectMeta) -> Option<Self> {
-        let owners = meta.owner_references.as_deref().unwrap_or_default();
-        let owner = owners.iter().find(|owner| owner.controller == Some(true))?;
-        Some(Self {
-            kind: owner.kind.as_str().into(),
-            name: owner.name.as_str().into(),
-            uid: owner.uid.as_str().into(),
-        })
-    }
-
-    pub(super) fn top(self, namespace: &str, context: &Context<'_>) -> Top {
-        let mut owner = self;
-        for _ in 0..OWNERS_MAX {
-            match context.owners.controller(namespace, &owner) {
-                Controller::By(next) => owner = next,
-                Controller::Nobody => return Top { owner, is_certain: true },
-                // Nothing owns these, so nobody needs to know them.
-                Controller::Unknown => {
-                    let is_certain = !matches!(&*owner.kind, "Pod" | "ReplicaSet" | "Job");
-                    return Top { owner, is_certain };
-                }
-            }
+/// Returns the workload of the pods that an object owns of which only kind and name are known.
+pub(super) fn of_name(kind: &str, name: &str) -> Option<Workload> {
+    let is_hash = |hash: &str| {
+        HASH_LENGTHS.contains(&hash.len()) && hash.chars().all(|one| HASH_LETTERS.contains(one))
+    };
+    match name.rsplit_once('-') {
+        Some((name, hash)) if kind == "ReplicaSet" && !name.is_empty() && is_hash(hash) => {
+            Some(workload("Deployment", name))
         }
-        Top { owner, is_certain: false }
+        Some(_) | None => of_labelled(kind, name, None),
     }
 }
 
-impl Top {
-    /// Returns the workload, if it is certain which it is.
-    pub(super) fn certain(self) -> Option<Workload> {
-        let is_known = self.is_certain;
-        self.workload().filter(|_| is_known)
-    }
-
-    /// Returns the workload; the name of an unknown ReplicaSet ends in its pods' template hash if
-    /// a Deployment made it, and only then is the rest the Deployment's name.
-    pub(super) fn with_hash(self, hash: Option<&str>) -> Option<Workload> {
-        if !self.is_certain && &*self.owner.kind == "ReplicaSet" {
-            let name = hash
-                .and_then(|hash| self.owner.name.strip_suffix(hash)?.strip_suffix('-'))
-                .filter(|name| !name.is_empty());
-            if let Some(name) = name {
-                return Some(Workload { kind: "Deployment".into(), name: name.into() });
-            }
+fn of_labelled(
+    kind: &str,
+    name: &str,
+    labels: Option<&BTreeMap<String, String>>,
+) -> Option<Workload> {
+    match kind {
+        // A bare pod owns itself, and a static pod's mirror is owned by its node.
+        "Pod" | "Node" => None,
+        "Job" => Some(match schedule_of(name) {
+            Some(schedule) => workload("CronJob", schedule),
+            None => workload(kind, name),
+        }),
+        "ReplicaSet" => {
+            let of_template = TEMPLATE_LABELS.iter().find_map(|(label, kind)| {
+                let hash = labels?.get(*label)?;
+                let name = name.strip_suffix(hash.as_str())?.strip_suffix('-')?;
+                (!name.is_empty()).then(|| workload(kind, name))
+            });
+            Some(of_template.unwrap_or_else(|| workload(kind, name)))
         }
-        self.workload()
+        _ => Some(workload(kind, name)),
     }
+}
 
-    /// A bare pod owns itself, and a mirror of a static pod is owned by its node: neither is a
-    /// workload.
-    fn workload(self) -> Option<Workload> {
-        let Owner { kind, name, .. } = self.owner;
-        (!matches!(&*kind, "Pod" | "Node")).then_some(Workload { kind, name })
-    }
+fn workload(kind: &str, name: &str) -> Workload {
+    Workload { kind: kind.into(), name: name.into() }
 }

@@ -5,7 +5,7 @@ use tapio_collect::Unbound;
 use tapio_model::{Class, Kind, Place, Severity, keys};
 
 use super::{
-    Context, Owner, Translate, container,
+    Context, Translate, container, owner,
     seen::{Condition, Seen, message, turned},
 };
 
@@ -42,11 +42,10 @@ impl Translate for Pod {
 fn place(seen: &Seen<'_, Pod>) -> Place {
     let meta = seen.meta();
     let static_uid = meta.annotations.as_ref().and_then(|notes| notes.get(STATIC_POD_UID));
-    let top = Owner::of(meta).map(|owner| owner.top(seen.namespace(), seen.context));
     let node = seen.last.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
     Place {
         node: node.filter(|node| !node.is_empty()).map(Into::into),
-        workload: top.and_then(|top| top.with_hash(seen.label("pod-template-hash"))),
+        workload: owner::of_pod(meta),
         pod: meta.name.as_deref().map(Into::into),
         pod_uid: static_uid.or(meta.uid.as_ref()).map(|uid| uid.as_str().into()),
         ..seen.place()

@@ -14,7 +14,7 @@ use k8s_openapi::{
 use tapio_collect::{Unbound, event_id};
 use tapio_model::{Kind, Place, Source, Text, Timestamp, Workload, keys};
 
-use super::{Context, NEWS_AGE_MAX, Owner};
+use super::{Context, NEWS_AGE_MAX, owner};
 
 /// A status may quote a whole log; a story quotes a line.
 const MESSAGE_BYTES_MAX: usize = 2_048;
@@ -110,15 +110,9 @@ impl<'a, K: Metadata<Ty = ObjectMeta>> Seen<'a, K> {
         place(self.context, self.namespace())
     }
 
-    /// Returns the place of a workload: its top owner's.
+    /// Returns the place of what owns pods: that of the workload which they are of.
     pub(super) fn workload_place(&self, kind: &str) -> Place {
-        let owner = Owner::of(self.meta()).unwrap_or_else(|| Owner {
-            kind: kind.into(),
-            name: self.name().into(),
-            uid: self.meta().uid.as_deref().unwrap_or_default().into(),
-        });
-        let workload = owner.top(self.namespace(), self.context).with_hash(None);
-        Place { workload, ..self.place() }
+        Place { workload: owner::of_object(kind, self.meta()), ..self.place() }
     }
 
     /// Makes an event whose id is the object and `what`.

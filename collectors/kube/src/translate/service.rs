@@ -11,7 +11,7 @@ use tapio_collect::Unbound;
 use tapio_model::{Class, Kind, Place, Severity, Timestamp, Workload, keys};
 
 use super::{
-    Context, Owner, Translate,
+    Context, Translate,
     seen::{Seen, nanos},
 };
 
@@ -157,12 +157,7 @@ fn workload(seen: &Seen<'_, EndpointSlice>) -> Option<Workload> {
         if target.kind.as_deref() != Some("Pod") {
             continue;
         }
-        let pod = Owner {
-            kind: "Pod".into(),
-            name: target.name.as_deref()?.into(),
-            uid: target.uid.as_deref()?.into(),
-        };
-        let workload = pod.top(seen.namespace(), seen.context).certain();
+        let workload = seen.context.owners.workload(target.uid.as_deref()?);
         match (&found, workload) {
             (Some(known), Some(workload)) if *known != workload => return None,
             (None, workload) => found = workload,

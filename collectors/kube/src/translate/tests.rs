@@ -1,5 +1,6 @@
 //! Scripts of objects that change, in `tests/objects`, and what is told of each look.
 
+mod agreement;
 mod property;
 mod recorded;
 mod script;

@@ -1,24 +1,14 @@
 //! The traps of watching, played by a scripted server. After each: nothing missed, nothing told
 //! twice; the longest blindness is printed.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "the helpers of a test may fail it"
-)]
-#![expect(
-    clippy::struct_excessive_bools,
-    clippy::needless_pass_by_value,
-    reason = "each fault is a switch, and answers are made where they are sent"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of a test may fail it")]
 #![expect(clippy::print_stdout, reason = "the longest blindness is what a reader wants")]
 
-mod server;
+mod scope;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use kube::{Client, Config};
 use serde_json::json;
-use server::{EVENTS, Faults, MAPS, Server};
 use tapio_collect::{
     Account, Collector as _, CollectorError, DropReason, Outlet, Stopper, Unbound, stop_signal,
 };
@@ -28,6 +18,7 @@ use tapio_collect_kube::{
 };
 use tapio_model::{EventId, Severity, Value, keys};
 use tapio_telemetry::{SystemClock, spawn_named};
+use tapio_tests::api_server::{ApiServer, EVENTS, Faults, MAPS};
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
 /// Longer than anything here takes.
@@ -71,9 +62,9 @@ struct Run {
 }
 
 impl Run {
-    fn start(server: &Server, config: KubeConfig, positions: Arc<dyn Positions>) -> Self {
+    fn start(server: &ApiServer, config: KubeConfig, positions: Arc<dyn Positions>) -> Self {
         let collector = KubeCollector::new(config, Arc::new(SystemClock), positions)
-            .with_client(server.client());
+            .with_client(client(server));
         let board = collector.status();
         let (sender, events) = mpsc::channel(64);
         let account = Arc::new(Account::default());
@@ -85,7 +76,7 @@ impl Run {
     }
 
     /// Starts over ConfigMaps, and waits until it watches.
-    async fn of_maps(server: &Server) -> Self {
+    async fn of_maps(server: &ApiServer) -> Self {
         let run = Self::start(server, config(&[Resource::ConfigMaps]), memory());
         run.reach("configmaps", |status| status.state == WatchState::Watching).await;
         run
@@ -123,7 +114,7 @@ impl Run {
     }
 
     /// Ends the trap: what comes next is the sentinel, so nothing was told that should not be.
-    async fn finish(mut self, server: &Server, trap: &str) {
+    async fn finish(mut self, server: &ApiServer, trap: &str) {
         let version = server.put("sentinel");
         self.expect(&[at("sentinel", version)]).await;
         let status = self.board.snapshot();
@@ -138,8 +129,20 @@ impl Run {
         timeout(PATIENCE, self.running).await.unwrap().unwrap().unwrap();
         let account = self.account.snapshot();
         assert_eq!(account.read, account.emitted + account.dropped.iter().sum::<u64>());
-        assert_eq!(account.lost(), account.dropped(DropReason::Malformed));
+        let is_excused = [DropReason::Malformed, DropReason::Full];
+        let excused: u64 = is_excused.iter().map(|reason| account.dropped(*reason)).sum();
+        assert_eq!(account.lost(), excused);
     }
+}
+
+async fn serve() -> ApiServer {
+    ApiServer::start().await.unwrap()
+}
+
+fn client(server: &ApiServer) -> Client {
+    let mut config = Config::new(server.url().parse().unwrap());
+    config.default_retry = false;
+    Client::try_from(config).unwrap()
 }
 
 fn memory() -> Arc<dyn Positions> {
@@ -169,7 +172,7 @@ fn gone(name: &str) -> String {
 
 #[tokio::test]
 async fn what_was_there_is_no_news_and_what_comes_is() {
-    let server = Server::start().await;
+    let server = serve().await;
     server.put("old");
     let mut run = Run::of_maps(&server).await;
     let versions = [server.put("old"), server.put("new")];
@@ -181,7 +184,7 @@ async fn what_was_there_is_no_news_and_what_comes_is() {
 
 #[tokio::test]
 async fn a_410_inside_a_200_relists_at_once_and_finds_what_went_in_the_gap() {
-    let server = Server::start().await;
+    let server = serve().await;
     server.put("a");
     server.put("b");
     let mut run = Run::of_maps(&server).await;
@@ -198,7 +201,7 @@ async fn a_410_inside_a_200_relists_at_once_and_finds_what_went_in_the_gap() {
 
 #[tokio::test]
 async fn a_403_that_passes_costs_nothing() {
-    let server = Server::start().await;
+    let server = serve().await;
     server.put("a");
     server.fault(Faults { status: Some(403), status_times: 2, ..Faults::default() });
     let mut run = Run::of_maps(&server).await;
@@ -209,7 +212,7 @@ async fn a_403_that_passes_costs_nothing() {
 
 #[tokio::test]
 async fn a_long_503_is_retried_in_sight_and_missed_nothing() {
-    let server = Server::start().await;
+    let server = serve().await;
     server.put("a");
     let mut run = Run::of_maps(&server).await;
     server.fault(Faults { status: Some(503), ..Faults::default() });
@@ -225,7 +228,7 @@ async fn a_long_503_is_retried_in_sight_and_missed_nothing() {
 
 #[tokio::test]
 async fn a_frozen_server_raises_the_alarm_and_ends_it() {
-    let server = Server::start().await;
+    let server = serve().await;
     server.put("a");
     let mut run = Run::of_maps(&server).await;
     server.fault(Faults { is_frozen: true, ..Faults::default() });
@@ -242,7 +245,7 @@ async fn a_frozen_server_raises_the_alarm_and_ends_it() {
 
 #[tokio::test]
 async fn a_store_rebuilt_below_is_noticed_while_the_watch_is_silent() {
-    let server = Server::start().await;
+    let server = serve().await;
     server.put("a");
     let mut run = Run::of_maps(&server).await;
     server.rebuild(10);
@@ -254,7 +257,7 @@ async fn a_store_rebuilt_below_is_noticed_while_the_watch_is_silent() {
 
 #[tokio::test]
 async fn rights_taken_in_mid_watch_show_name_the_rule_and_come_back() {
-    let server = Server::start().await;
+    let server = serve().await;
     server.put("a");
     let mut run = Run::of_maps(&server).await;
     server.fault(Faults { is_revoked: true, ..Faults::default() });
@@ -275,7 +278,7 @@ async fn rights_taken_in_mid_watch_show_name_the_rule_and_come_back() {
 
 #[tokio::test]
 async fn a_401_is_waited_out() {
-    let server = Server::start().await;
+    let server = serve().await;
     let mut run = Run::of_maps(&server).await;
     server.fault(Faults { status: Some(401), status_times: 6, ..Faults::default() });
     server.cut();
@@ -286,7 +289,7 @@ async fn a_401_is_waited_out() {
 
 #[tokio::test]
 async fn a_group_that_is_not_served_costs_itself_only() {
-    let server = Server::start().await;
+    let server = serve().await;
     let resources = [Resource::ConfigMaps, Resource::EndpointSlices];
     let mut run = Run::start(&server, config(&resources), memory());
     run.reach("endpointslices", |status| status.state == WatchState::NotServed).await;
@@ -298,7 +301,7 @@ async fn a_group_that_is_not_served_costs_itself_only() {
 
 #[tokio::test]
 async fn repeats_of_an_event_are_its_counts_and_its_expiry_is_nothing() {
-    let server = Server::start().await;
+    let server = serve().await;
     let resources = [Resource::Events, Resource::ConfigMaps];
     let mut run = Run::start(&server, config(&resources), memory());
     for name in ["events", "configmaps"] {
@@ -326,7 +329,7 @@ async fn repeats_of_an_event_are_its_counts_and_its_expiry_is_nothing() {
 
 #[tokio::test]
 async fn a_restart_continues_where_it_stopped() {
-    let server = Server::start().await;
+    let server = serve().await;
     for name in ["a", "b", "c"] {
         server.put(name);
     }
@@ -346,7 +349,7 @@ async fn a_restart_continues_where_it_stopped() {
 
 #[tokio::test]
 async fn a_restart_after_the_past_is_gone_tells_nothing_twice() {
-    let server = Server::start().await;
+    let server = serve().await;
     server.put("a");
     let positions = memory();
     let start = || Run::start(&server, config(&[Resource::ConfigMaps]), Arc::clone(&positions));
@@ -361,7 +364,7 @@ async fn a_restart_after_the_past_is_gone_tells_nothing_twice() {
 
 #[tokio::test]
 async fn listings_are_streamed_where_served() {
-    let server = Server::start().await;
+    let server = serve().await;
     server.stream_lists();
     server.put("a");
     let mut run = Run::of_maps(&server).await;
@@ -373,7 +376,7 @@ async fn listings_are_streamed_where_served() {
 
 #[tokio::test]
 async fn one_of_two_watches_and_the_other_continues_after_it() {
-    let server = Server::start().await;
+    let server = serve().await;
     server.put("a");
     let start = |identity: &str| {
         let mut config = config(&[Resource::ConfigMaps]);

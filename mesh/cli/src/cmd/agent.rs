@@ -12,7 +12,7 @@ use tapio_agent::{
 use tapio_bus::Bus;
 use tapio_collect::{Addresses, Binder, Home};
 use tapio_config::{Origin, load, process_variable, watch};
-use tapio_direct::{DirectBus, DirectConfig};
+use tapio_direct::{DirectBus, DirectConfig, DirectTls};
 use tapio_model::Clock;
 use tapio_nats::{Connection, NatsBus, NatsBusOptions, NatsConfig, Subjects};
 use tapio_shard::ShardCount;
@@ -138,10 +138,12 @@ async fn to_nats(nats: &NatsArgs, config: &AgentConfig) -> Result<Arc<dyn Bus>, 
 }
 
 fn to_node(config: &AgentConfig) -> Result<Arc<dyn Bus>, OutputError> {
-    let addresses = config.output.direct.url.split(',').map(|url| url.trim().to_owned());
-    let bus = DirectBus::start(DirectConfig::to(addresses)).map_err(|why| OutputError {
-        what: why.to_string(),
-        cure: "start a node with --direct and name it in output.direct.url".to_owned(),
-    })?;
+    let cure = "start a node with --direct and name it in output.direct.url";
+    let refused = |what: String| OutputError { what, cure: cure.to_owned() };
+    let nodes = config.output.direct.nodes();
+    let nodes = nodes.ok_or_else(|| refused("output.direct.url is no address".to_owned()))?;
+    let tls = nodes.is_tls.then(DirectTls::default);
+    let wanted = DirectConfig { tls, ..DirectConfig::to(nodes.addresses) };
+    let bus = DirectBus::start(wanted).map_err(|why| refused(why.to_string()))?;
     Ok(Arc::new(bus))
 }

@@ -4,7 +4,9 @@
 //! fails by the clock. The ledger, on the other hand, must balance, or the command fails.
 
 mod actors;
+mod agent;
 mod engine;
+mod kernel;
 mod load;
 mod mesh;
 mod poison;
@@ -32,6 +34,10 @@ enum What {
     Ring(ring::RingArgs),
     /// From producer over the bus through one actor a trace: throughput.
     Actors(actors::ActorsArgs),
+    /// From the kernel's ring buffer through one actor a trace: throughput and drops, exactly counted.
+    Kernel(kernel::KernelArgs),
+    /// An agent under load, with a cluster in its watch cache: processor time and resident memory.
+    Agent(agent::AgentArgs),
     /// From publisher over JetStream through one actor a trace: latency at a rate, loss, throughput.
     Mesh(mesh::MeshArgs),
     /// Requests to a mesh of several nodes, and to one of which a node stands still.
@@ -45,6 +51,8 @@ pub(crate) fn run(args: &BenchArgs, out: Out) -> anyhow::Result<()> {
         What::Engine(args) => engine::run(args, out),
         What::Ring(args) => ring::run(args, out),
         What::Actors(args) => actors::run(args, out),
+        What::Kernel(args) => kernel::run(args, out),
+        What::Agent(args) => agent::run(args, out),
         What::Mesh(args) => mesh::run(args, out),
         What::Request(args) => request::run(args, out),
         What::Poison(args) => poison::run(args, out),

@@ -126,8 +126,9 @@ pub(crate) fn run(args: &NodeArgs) -> anyhow::Result<()> {
 /// Runs what `tapio up` runs, with OTLP as its only sense.
 fn ring(args: &NodeArgs) -> anyhow::Result<()> {
     let window = format!("{}s", args.window.as_secs());
-    let senses = ["--no-kmsg", "--no-journal", "--no-cgroup", "--window", &window];
-    let cli = Cli::try_parse_from(["tapio", "up"].iter().chain(&senses))?;
+    let others = ["--no-kmsg", "--no-journal", "--no-cgroup", "--no-probes", "--no-kubernetes"];
+    let cli = ["tapio", "up", "--window", &window].into_iter().chain(others);
+    let cli = Cli::try_parse_from(cli)?;
     super::run(cli)
 }
 
@@ -138,6 +139,7 @@ async fn node(args: &NodeArgs) -> anyhow::Result<()> {
     let connection = args.nats.connect(&name).await?;
     let shards = args.nats.shards();
     args.streams.set_up(&connection, shards, args.audit).await?;
+    let told = meters.clone();
     let mut node = MeshNode::start(MeshParts {
         connection: connection.clone(),
         me: NodeId { name: name.clone().into(), boot },
@@ -153,7 +155,7 @@ async fn node(args: &NodeArgs) -> anyhow::Result<()> {
         http: Some(args.http),
     })
     .await?;
-    let direct = args.direct.start(&connection, shards, observed.telemetry()).await?;
+    let direct = args.direct.start(&connection, shards, observed.telemetry(), &told).await?;
     if args.clock_offset != 0 {
         // Nothing in a node reads the wall clock: its time is the log's, its patience monotonic.
         tracing::warn!(seconds = args.clock_offset, "the wall clock is wrong, and nobody looks");

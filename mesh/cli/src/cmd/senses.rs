@@ -1,17 +1,20 @@
 //! The collectors of `tapio up`, and what became of each.
 
+mod cluster;
+mod probes;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use serde_json::{Value, json};
-use tapio_collect::{Account, Collector, CollectorError, DropReason, Outlet, Pump, Stop};
+use tapio_collect::{
+    Account, Addresses, Binder, Collector, CollectorError, DropReason, Outlet, Pump, Stop,
+};
 use tapio_collect_host::{
     CgroupConfig, FilesConfig, HostConfig, JournalConfig, KmsgConfig, host_collectors,
-    place_of_cgroup,
 };
-use tapio_collect_kernel::{KernelCollector, KernelConfig};
 use tapio_collect_otlp::{OtlpCollector, OtlpConfig};
 use tapio_model::Clock;
 use tapio_node::StatusSource;
@@ -39,17 +42,25 @@ pub(crate) struct Senses {
 impl Senses {
     /// Starts every collector that was asked for. One whose source is not here says so and is gone;
     /// the others run.
-    pub(crate) async fn start(args: &SenseArgs, pump: &Pump, stop: &Stop) -> anyhow::Result<Self> {
+    pub(crate) async fn start(
+        args: &SenseArgs,
+        binder: &Arc<Binder>,
+        pump: &Pump,
+        stop: &Stop,
+    ) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let addresses: Arc<Addresses> = Arc::default();
         let mut collectors = host_collectors(host_config(args), &clock);
         if !args.no_probes {
-            let config = KernelConfig {
-                place_of_cgroup: Arc::new(place_of_cgroup),
-                ..KernelConfig::default()
-            };
-            collectors.push(Box::new(KernelCollector::new(config, Arc::clone(&clock))));
+            collectors.push(probes::collector(&addresses, &clock));
         }
         let mut absent = Vec::new();
+        if !args.no_kubernetes {
+            match cluster::collector(args, binder, &addresses, &clock) {
+                Ok(collector) => collectors.push(collector),
+                Err(error) => absent.push(("kubernetes", error)),
+            }
+        }
         if !args.no_otlp {
             match otlp(args).await {
                 Ok(collector) => collectors.push(Box::new(collector)),

@@ -61,9 +61,15 @@ pub(crate) struct SenseArgs {
     /// Loads no probes into the kernel.
     #[arg(long)]
     pub(super) no_probes: bool,
+    /// Does not ask the Kubernetes API.
+    #[arg(long)]
+    pub(super) no_kubernetes: bool,
     /// Does not receive OTLP.
     #[arg(long)]
     pub(super) no_otlp: bool,
+    /// The cluster to watch; without it a pod watches its own by the account it has.
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG", hide_env_values = true)]
+    pub(super) kubeconfig: Option<PathBuf>,
     /// Log file to follow; `*` may stand in its last part. May be given several times.
     #[arg(long = "log", value_name = "PATH")]
     pub(super) logs: Vec<PathBuf>,
@@ -135,9 +141,10 @@ async fn up(args: UpArgs, paths: &PathArgs, out: Out) -> anyhow::Result<()> {
         node: Some(node_name(&args.senses).into()),
     };
     let binder = Arc::new(Binder::new(home));
-    let pump = Pump::start(binder, Arc::clone(&bus), shards, clock, PumpLimits::default());
     let (stopper, stop) = stop_signal();
-    let senses = Senses::start(&args.senses, &pump, &stop).await?;
+    let taken = Arc::clone(&binder);
+    let pump = Pump::start(taken, Arc::clone(&bus), shards, clock, PumpLimits::default());
+    let senses = Senses::start(&args.senses, &binder, &pump, &stop).await?;
     let socket = paths.paths().socket;
     node.serve(&socket, senses.status(&pump)).await?;
     errln(format_args!("tapio: watching; socket {}; stop with Ctrl-C", socket.display()));

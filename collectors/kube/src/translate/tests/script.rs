@@ -22,7 +22,7 @@ use serde_json::Value as Json;
 use tapio_collect::Unbound;
 use tapio_model::{Timestamp, Value, Workload};
 
-use crate::translate::{Context, Controller, Owner, Owners, Translate, seen::nanos};
+use crate::translate::{Context, Owners, Translate, seen::nanos};
 
 /// One look at an object.
 #[derive(Debug)]
@@ -124,6 +124,10 @@ fn of<K: Translate>(
     Ok(K::changes(before.as_ref(), after.as_ref(), context))
 }
 
+/// UIDs of a pod of the cart and of its ReplicaSet.
+const CART: [&str; 2] =
+    ["0b6f4c7e-0000-4000-8000-000000000001", "0b6f4c7e-0000-4000-8000-000000000002"];
+
 /// A cluster in which everybody is known.
 #[derive(Debug)]
 pub(super) struct Cluster;
@@ -139,17 +143,9 @@ impl Cluster {
 }
 
 impl Owners for Cluster {
-    fn controller(&self, _namespace: &str, object: &Owner) -> Controller {
-        let by = |kind: &str, name: &str| {
-            Controller::By(Owner { kind: kind.into(), name: name.into(), uid: name.into() })
-        };
-        match (&*object.kind, &*object.name) {
-            ("Pod", name) if name.starts_with("cart-") => by("ReplicaSet", "cart-7f6b8d9c4"),
-            ("ReplicaSet", "cart-7f6b8d9c4") => by("Deployment", "cart"),
-            ("Job", _) => by("CronJob", "backup"),
-            ("Pod", _) => Controller::Unknown,
-            _ => Controller::Nobody,
-        }
+    fn workload(&self, uid: &str) -> Option<Workload> {
+        let is_cart = uid.starts_with("pod-") || CART.contains(&uid);
+        is_cart.then(|| Workload { kind: "Deployment".into(), name: "cart".into() })
     }
 
     fn users(&self, _namespace: &str, kind: &str, name: &str) -> Vec<Workload> {
@@ -163,8 +159,8 @@ impl Owners for Cluster {
 }
 
 impl Owners for Nobody {
-    fn controller(&self, _namespace: &str, _object: &Owner) -> Controller {
-        Controller::Unknown
+    fn workload(&self, _uid: &str) -> Option<Workload> {
+        None
     }
 }
 

@@ -17,6 +17,8 @@ use tapio_collect_otlp::{OtlpCollector, OtlpConfig};
 use tapio_model::Clock;
 use tapio_telemetry::SystemClock;
 
+use crate::cmd::places::{learn, learn_address};
+
 /// Where the kubelet puts the logs of pods.
 const POD_LOGS: &str = "/var/log/pods";
 
@@ -144,21 +146,13 @@ fn kubernetes(config: &AgentConfig, senses: &Senses, is_local: bool) -> Option<B
     if !config.collectors.kubernetes.enabled {
         return None;
     }
-    let (binder, addresses) = (Arc::clone(&senses.binder), Arc::clone(&senses.addresses));
     let identity = config.pod.clone().unwrap_or_else(|| senses.node.clone());
     let wanted = KubeConfig {
         cluster: config.cluster.as_deref().map(Into::into),
         only_node: is_local.then(|| senses.node.as_str().into()),
         leader: LeadConfig { identity, ..LeadConfig::default() },
-        learn: Some(Arc::new(move |place| binder.learn(place))),
-        learn_address: Some(Arc::new(move |address, place| match place {
-            Some(place) => addresses.learn(address, Arc::new(place.clone())),
-            None => {
-                if let Some(place) = addresses.at(address) {
-                    addresses.forget(address, &place);
-                }
-            }
-        })),
+        learn: Some(learn(&senses.binder)),
+        learn_address: Some(learn_address(&senses.addresses)),
         seed: u64::from(std::process::id()),
         ..KubeConfig::default()
     };

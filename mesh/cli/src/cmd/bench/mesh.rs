@@ -19,7 +19,11 @@ use serde::Serialize;
 use tapio_shard::ShardCount;
 use tokio::time::{Instant, sleep};
 
-pub(super) use self::{publisher::Publisher, usage::load_average, world::Server};
+pub(super) use self::{
+    publisher::Publisher,
+    usage::{load_average, resident, rounded, seconds_of},
+    world::Server,
+};
 use self::{timeline::Second, usage::Usage, world::World};
 use super::{
     load::Load,

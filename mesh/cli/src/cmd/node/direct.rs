@@ -3,11 +3,11 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use tapio_bus::Bus;
-use tapio_direct::{DirectServer, ServeConfig, ServeTls};
+use tapio_direct::{DirectServer, ServeConfig, ServeFigures, ServeTls};
 use tapio_nats::{Acknowledge, Connection, NatsBus, NatsBusOptions};
 use tapio_node::serve_direct;
 use tapio_shard::ShardCount;
-use tapio_telemetry::Telemetry;
+use tapio_telemetry::{EnvelopeFate, Label, Meters, Metric, Sheet, Telemetry};
 
 use crate::{exit::Usage, out::errln};
 
@@ -42,6 +42,7 @@ impl DirectArgs {
         connection: &Connection,
         shards: ShardCount,
         telemetry: Telemetry,
+        meters: &Meters,
     ) -> anyhow::Result<Option<Direct>> {
         let tls = self.tls()?;
         let Some(address) = self.direct else { return Ok(None) };
@@ -55,6 +56,8 @@ impl DirectArgs {
         let config = ServeConfig { tls, ..ServeConfig::default() };
         let server = serve_direct(address, Arc::clone(&bus), shards, config).await;
         let server = server.map_err(|error| Usage(format!("--direct: {error}")))?;
+        let figures = server.meter();
+        meters.observe_all(move |sheet| show(&figures(), sheet)).keep();
         errln(format_args!("tapio: envelopes on {}", server.address()));
         Ok(Some(Direct { server, bus }))
     }
@@ -71,6 +74,21 @@ impl DirectArgs {
                 Err(Usage("TLS for --direct takes both --direct-cert and --direct-key".to_owned()))
             }
         }
+    }
+}
+
+/// Puts the figures of a server where a scrape finds them.
+fn show(figures: &ServeFigures, sheet: &mut Sheet) {
+    sheet.set(Metric::DirectStreams, (), figures.streams_open);
+    for fate in EnvelopeFate::ALL.iter().copied() {
+        let count = match fate {
+            EnvelopeFate::Kept => figures.kept,
+            EnvelopeFate::Refused => figures.refused.values().sum(),
+            EnvelopeFate::Busy => figures.busy,
+            EnvelopeFate::Leaving => figures.leaving,
+            EnvelopeFate::Lost => figures.lost,
+        };
+        sheet.set(Metric::DirectEnvelopes, Label::Envelope(fate), count);
     }
 }
 

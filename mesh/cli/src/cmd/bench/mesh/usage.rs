@@ -49,13 +49,13 @@ impl Begun {
             server_cores: rounded(of_server / elapsed),
             process_us_per_event: rounded(process * 1e6 / events),
             server_us_per_event: rounded(of_server * 1e6 / events),
-            server_resident_mib: server.pid().map_or(0, |pid| resident_bytes(pid) >> 20),
+            server_resident_mib: server.pid().map_or(0, |pid| resident(pid, "VmRSS:") >> 20),
         }
     }
 }
 
 /// Returns a number with two decimals.
-pub(super) fn rounded(number: f64) -> f64 {
+pub(in crate::cmd::bench) fn rounded(number: f64) -> f64 {
     (number * 100.0).round() / 100.0
 }
 
@@ -66,7 +66,12 @@ pub(in crate::cmd::bench) fn load_average() -> f64 {
 }
 
 fn server_seconds(server: &Server) -> f64 {
-    server.pid().map_or(0.0, |pid| seconds(&pid.to_string()))
+    server.pid().map_or(0.0, seconds_of)
+}
+
+/// Returns the seconds of processor time that a process has used.
+pub(in crate::cmd::bench) fn seconds_of(pid: u32) -> f64 {
+    seconds(&pid.to_string())
 }
 
 /// Returns the seconds of processor time that a process has used.
@@ -80,9 +85,10 @@ fn seconds(process: &str) -> f64 {
     f64::from(ticks) / TICKS
 }
 
-fn resident_bytes(pid: u32) -> u64 {
+/// Returns the bytes that a line of `/proc/PID/status` says.
+pub(in crate::cmd::bench) fn resident(pid: u32, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
     kib.unwrap_or_default() * 1_024
 }

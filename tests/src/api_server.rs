@@ -1,8 +1,16 @@
-//! An API server of a few objects, that can be told to misbehave.
+//! A Kubernetes API server of a few objects, that can be told to misbehave.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::struct_excessive_bools,
+    clippy::needless_pass_by_value,
+    reason = "objects are made of JSON, each fault is a switch, and answers are made where they are sent"
+)]
 
 use std::{
     collections::BTreeMap,
     convert::Infallible,
+    io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -16,7 +24,6 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use kube::{Client, Config};
 use serde_json::{Value, json};
 use tapio_telemetry::spawn_named;
 use tokio::{net::TcpListener, sync::watch};
@@ -25,22 +32,28 @@ type Body = BoxBody<Bytes, Infallible>;
 
 /// What the server does wrong.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Faults {
+pub struct Faults {
     /// Answers everything with this code.
-    pub(crate) status: Option<u16>,
+    pub status: Option<u16>,
     /// As `status`, for so many requests only.
-    pub(crate) status_times: u32,
+    pub status_times: u32,
     /// Answers nothing, and sends nothing on open watches.
-    pub(crate) is_frozen: bool,
+    pub is_frozen: bool,
     /// Refuses new requests with 403; open watches flow on.
-    pub(crate) is_revoked: bool,
+    pub is_revoked: bool,
     /// Open watches say 410 and end.
-    pub(crate) gone: bool,
+    pub gone: bool,
     /// Cannot list the past.
-    pub(crate) has_no_past: bool,
+    pub has_no_past: bool,
+    /// Lists no more objects than this a page; 0 means all.
+    pub page_max: usize,
+    /// Forgets where a listing was: answers so many continuations with 410.
+    pub expired_pages: u32,
+    /// Refuses with 403 whatever is asked of Leases.
+    pub refuses_leases: bool,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     version: u64,
     /// Objects by path of their list and by name.
@@ -53,30 +66,39 @@ struct State {
     requests: Vec<String>,
     minor: u32,
     lease: Option<Value>,
+    serves_everything: bool,
 }
 
-/// The server; it ends with the test.
-#[derive(Clone)]
-pub(crate) struct Server {
+/// The server; it ends with the runtime that it was started on.
+#[derive(Debug, Clone)]
+pub struct ApiServer {
     state: Arc<Mutex<State>>,
     changed: watch::Sender<u64>,
+    asked: watch::Sender<u64>,
     url: String,
 }
 
-pub(crate) const MAPS: &str = "/api/v1/configmaps";
-pub(crate) const EVENTS: &str = "/api/v1/events";
+/// Where ConfigMaps are listed.
+pub const MAPS: &str = "/api/v1/configmaps";
+/// Where Events are listed.
+pub const EVENTS: &str = "/api/v1/events";
 
-impl Server {
-    pub(crate) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+impl ApiServer {
+    /// Starts on a port of its own; serves ConfigMaps and Events, and knows nothing else.
+    ///
+    /// # Errors
+    /// If there is no port.
+    pub async fn start() -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
         let state = State { version: 100, minor: 28, ..State::default() };
-        let server = Self { state: Arc::new(Mutex::new(state)), changed: watch::channel(0).0, url };
+        let (state, changed) = (Arc::new(Mutex::new(state)), watch::Sender::new(0));
+        let server = Self { state, changed, asked: watch::Sender::new(0), url };
         let serving = server.clone();
-        spawn_named("server", async move {
+        drop(spawn_named("server", async move {
             while let Ok((socket, _)) = listener.accept().await {
                 let server = serving.clone();
-                spawn_named("connection", async move {
+                drop(spawn_named("connection", async move {
                     let service = service_fn(|request| {
                         let server = server.clone();
                         async move { Ok::<_, Infallible>(server.answer(request).await) }
@@ -85,16 +107,21 @@ impl Server {
                     drop(
                         http1::Builder::new().serve_connection(TokioIo::new(socket), service).await,
                     );
-                });
+                }));
             }
-        });
-        server
+        }));
+        Ok(server)
     }
 
-    pub(crate) fn client(&self) -> Client {
-        let mut config = Config::new(self.url.parse().unwrap());
-        config.default_retry = false;
-        Client::try_from(config).unwrap()
+    /// Returns where it is reached.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Serves every resource from now on, empty until something is put.
+    pub fn serve_everything(&self) {
+        self.change(|state| state.serves_everything = true);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -108,34 +135,41 @@ impl Server {
     }
 
     /// Makes or changes a ConfigMap; returns its version.
-    pub(crate) fn put(&self, name: &str) -> u64 {
+    pub fn put(&self, name: &str) -> u64 {
         self.put_object(MAPS, name, json!({ "data": {} }))
     }
 
-    /// Makes or changes an object.
-    pub(crate) fn put_object(&self, path: &str, name: &str, mut object: Value) -> u64 {
+    /// Makes or changes an object, with metadata of the server's own; returns its version.
+    pub fn put_object(&self, path: &str, name: &str, mut object: Value) -> u64 {
+        object["metadata"] = json!({ "name": name, "namespace": "shop", "uid": format!("uid-{name}"),
+            "creationTimestamp": "2026-01-01T00:00:00Z" });
+        self.put_whole(path, object)
+    }
+
+    /// Makes or changes an object that brings its metadata; returns its version.
+    pub fn put_whole(&self, path: &str, mut object: Value) -> u64 {
         self.change(|state| {
             state.version += 1;
             let version = state.version;
-            let key = (path.to_owned(), name.to_owned());
+            let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
             if path == MAPS {
                 object["data"]["value"] = version.to_string().into();
             }
-            object["metadata"] = json!({ "name": name, "namespace": "shop",
-                "uid": format!("uid-{name}"), "resourceVersion": version.to_string(),
-                "creationTimestamp": "2026-01-01T00:00:00Z" });
-            let is_new = state.objects.insert(key, object.clone()).is_none();
+            object["metadata"]["resourceVersion"] = version.to_string().into();
+            let is_new = state.objects.insert((path.to_owned(), name), object.clone()).is_none();
             let what = if is_new { "ADDED" } else { "MODIFIED" };
             state.log.push((version, path.to_owned(), what, object));
             version
         })
     }
 
-    pub(crate) fn delete(&self, path: &str, name: &str) -> u64 {
+    /// Deletes an object; returns the version of that.
+    pub fn delete(&self, path: &str, name: &str) -> u64 {
         self.change(|state| {
             state.version += 1;
             let version = state.version;
-            let mut object = state.objects.remove(&(path.to_owned(), name.to_owned())).unwrap();
+            let object = state.objects.remove(&(path.to_owned(), name.to_owned()));
+            let mut object = object.unwrap_or_else(|| json!({ "metadata": { "name": name } }));
             object["metadata"]["resourceVersion"] = version.to_string().into();
             state.log.push((version, path.to_owned(), "DELETED", object));
             version
@@ -143,34 +177,48 @@ impl Server {
     }
 
     /// Sets what goes wrong from now on.
-    pub(crate) fn fault(&self, faults: Faults) {
+    pub fn fault(&self, faults: Faults) {
         self.change(|state| state.faults = faults);
     }
 
     /// Ends every watch.
-    pub(crate) fn cut(&self) {
+    pub fn cut(&self) {
         self.change(|state| state.cut += 1);
     }
 
     /// Forgets what happened: nobody may resume from before.
-    pub(crate) fn compact(&self) {
+    pub fn compact(&self) {
         self.change(|state| state.log.clear());
     }
 
     /// Comes back from a backup that counts from below; open watches stay, and stay silent.
-    pub(crate) fn rebuild(&self, version: u64) {
+    pub fn rebuild(&self, version: u64) {
         self.change(|state| {
             state.version = version;
             state.log.clear();
         });
     }
 
-    pub(crate) fn stream_lists(&self) {
+    /// Says that it serves listings as streams.
+    pub fn stream_lists(&self) {
         self.change(|state| state.minor = 35);
     }
 
-    pub(crate) fn requests(&self) -> Vec<String> {
+    /// Returns what was asked for so far: path and query.
+    #[must_use]
+    pub fn requests(&self) -> Vec<String> {
         self.state().requests.clone()
+    }
+
+    /// Waits until somebody watches the objects of a path: what is put from then on is told.
+    pub async fn watched(&self, path: &str) {
+        let is_watch = |request: &String| {
+            request.split_once('?').is_some_and(|(asked, query)| {
+                asked == path && query.contains("watch=true") && !query.contains("sendInitial")
+            })
+        };
+        let mut asked = self.asked.subscribe();
+        while !self.state().requests.iter().any(is_watch) && asked.changed().await.is_ok() {}
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
@@ -194,10 +242,11 @@ impl Server {
             state.faults.status_times = faults.status_times.saturating_sub(1);
             faults
         };
+        self.asked.send_modify(|count| *count += 1);
         if faults.is_frozen {
             self.thaw().await;
         }
-        if path != MAPS && path != EVENTS {
+        if path != MAPS && path != EVENTS && !self.state().serves_everything {
             return refusal(404);
         }
         if let Some(code) = faults.status {
@@ -229,13 +278,24 @@ impl Server {
     }
 
     fn list(&self, path: &str, query: &str) -> Response<Body> {
-        let state = self.state();
+        let mut state = self.state();
         if query.contains("resourceVersionMatch=Exact") {
             return self.list_past(&state, path, query);
         }
-        let items: Vec<_> = state.objects.iter().filter(|(key, _)| key.0 == path).collect();
-        let items: Vec<_> = items.into_iter().map(|(_, object)| object.clone()).collect();
-        respond(200, listing(state.version, items))
+        let begin = parameter(query, "continue").parse().unwrap_or(0_usize);
+        if begin > 0 && state.faults.expired_pages > 0 {
+            state.faults.expired_pages -= 1;
+            return refusal(410);
+        }
+        let page_max = Some(state.faults.page_max).filter(|max| *max > 0).unwrap_or(usize::MAX);
+        let mut items = state.objects.iter().filter(|(key, _)| key.0 == path).skip(begin);
+        let page: Vec<_> = items.by_ref().take(page_max).map(|(_, one)| one.clone()).collect();
+        let end = begin + page.len();
+        let mut list = listing(state.version, page);
+        if items.next().is_some() {
+            list["metadata"]["continue"] = end.to_string().into();
+        }
+        respond(200, list)
     }
 
     fn list_past(&self, state: &State, path: &str, query: &str) -> Response<Body> {
@@ -297,6 +357,9 @@ impl Server {
 
     fn lease(&self, method: &Method, bytes: &Bytes) -> Response<Body> {
         self.change(|state| {
+            if state.faults.refuses_leases {
+                return refusal(403);
+            }
             if *method == Method::GET {
                 return state
                     .lease
@@ -325,7 +388,7 @@ impl Server {
 
 /// An open watch.
 struct Watching {
-    server: Server,
+    server: ApiServer,
     path: String,
     at: u64,
     cut: u64,
@@ -393,7 +456,7 @@ fn refusal(code: u16) -> Response<Body> {
 fn respond(code: u16, body: Value) -> Response<Body> {
     let body = Full::new(Bytes::from(body.to_string())).boxed();
     let mut response = Response::new(body);
-    *response.status_mut() = StatusCode::from_u16(code).unwrap();
+    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::IM_A_TEAPOT);
     response
 }
 
