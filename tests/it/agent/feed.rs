@@ -24,10 +24,13 @@ use tapio_telemetry::SystemClock;
 use tempfile::TempDir;
 use tokio::time::{Instant, interval};
 
-use super::world::{Arrived, Mesh, Outcome, PATIENCE, check, nats, said};
+use super::world::{Arrived, Mesh, Outcome, PATIENCE, check, nats, said, until};
 
 /// How often the generator looks how many events are due.
 const TICK: Duration = Duration::from_millis(5);
+
+/// Room for all that a test emits, should its machine be too slow to send any of it meanwhile.
+const SPOOL_BYTES: u64 = 1 << 30;
 
 /// What was emitted: the events of the numbers below a count.
 #[derive(Debug, Default)]
@@ -134,6 +137,12 @@ impl Feed {
     /// Ends the generator and then the agent, and returns its last words and the ledger's count.
     pub(super) async fn finish(self) -> Outcome<(AgentStatus, u64)> {
         self.ledger.is_enough.store(true, Relaxed);
+        // However long a slow machine takes to send what it has spooled: it goes on.
+        until(async || {
+            let held: u64 = self.agent.status().switch.spool.held_events.iter().sum();
+            check(held == 0, || format!("{held} are held"))
+        })
+        .await?;
         let status = self.agent.shutdown(PATIENCE).await;
         let held: u64 = status.switch.spool.held_events.iter().sum();
         check((status.pumped.lost(), held) == (0, 0), || format!("{status:?}"))?;
@@ -156,7 +165,8 @@ pub(super) async fn compare(mesh: &Mesh, count: u64) -> Outcome<u64> {
 
 fn write(config: &Path, mesh: &Mesh, home: &TempDir, mode: &str) -> Outcome {
     let spool = home.path().join("spool");
-    let text = format!("{}spool: {{ path: '{}' }}\n", mesh.output(mode), spool.display());
+    let spool = format!("spool: {{ path: '{}', bytes_max: {SPOOL_BYTES} }}\n", spool.display());
+    let text = mesh.output(mode) + &spool;
     fs::write(config, text).map_err(said)
 }
 
