@@ -13,6 +13,8 @@ mod observed;
 mod otlp;
 mod product;
 mod request_nats;
+mod rules;
+mod scores;
 mod tidy;
 mod trainticket;
 
@@ -56,7 +58,9 @@ fn main() -> ExitCode {
         cases.extend(agent::cases());
         cases.extend(kernel::cases());
         cases.extend(otlp::cases());
+        cases.extend(rules::cases());
         cases.extend(trainticket::cases());
+        cases.extend(scores::cases());
     }
     let mut skipped = Vec::new();
     let trials = cases.into_iter().map(|case| {

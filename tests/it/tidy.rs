@@ -21,8 +21,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tapio-bus", &["tapio-model", "tapio-shard"]),
     ("tapio-telemetry", &["tapio-model"]),
     ("tapio-nats", &["tapio-bus", "tapio-model", "tapio-shard", "tapio-telemetry", "tapio-wire"]),
-    ("tapio-engine", &["tapio-model"]),
+    ("tapio-baseline", &["tapio-model"]),
+    ("tapio-engine", &["tapio-baseline", "tapio-model"]),
     ("tapio-patterns", &["tapio-engine", "tapio-model"]),
+    ("tapio-rules", &["tapio-engine", "tapio-model", "tapio-patterns"]),
     (
         "tapio-owner",
         &[
@@ -68,10 +70,14 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("tapio-direct", &["tapio-bus", "tapio-model", "tapio-shard", "tapio-telemetry", "tapio-wire"]),
-    ("tapio-eval", &["tapio-collect", "tapio-model", "tapio-wire"]),
+    (
+        "tapio-eval",
+        &["tapio-collect", "tapio-collect-host", "tapio-collect-kube", "tapio-model", "tapio-wire"],
+    ),
     (
         "tapio-node",
         &[
+            "tapio-baseline",
             "tapio-actors",
             "tapio-bus",
             "tapio-direct",
@@ -96,6 +102,7 @@ const KNOWN_BY_ONE: &[(&str, &[&str])] = &[
     ("kube", &["tapio-collect-kube"]),
     ("rusqlite", &["tapio-node"]),
     ("sdjournal", &["tapio-collect-host"]),
+    ("cel", &["tapio-rules"]),
     ("csv", &["tapio-eval"]),
     ("rmp-serde", &["tapio-wire"]),
     ("async-nats", &["tapio-nats"]),

@@ -18,7 +18,7 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 /// Returns the directory of the unpacked recordings, unpacking them into the build directory once.
-fn recording() -> Result<PathBuf, Need> {
+pub(crate) fn recording() -> Result<PathBuf, Need> {
     let archive = root().join("../shared/data/nezha-2023-01-29.tar.zst");
     if !archive.is_file() {
         return Err(Need::Absent("needs the TrainTicket recordings beside the workspace".into()));

@@ -8,7 +8,12 @@ pub struct Limits {
     /// How long an event stays in its trace unless a finding cites it. Also the idle time after
     /// which a trace is mature and closes.
     pub window: Duration,
-    /// Events a window must hold before patterns are asked, unless one of them is critical.
+    /// How long a change stays in its trace, and its trace with it: a mounted ConfigMap reaches its
+    /// containers after a minute, and a rollout that stalls says so after ten.
+    pub change_window: Duration,
+    /// Changes a trace keeps beyond its window; the oldest go first.
+    pub trace_changes_max: usize,
+    /// Events a window must hold, unless one of them is critical or the kernel decides alone.
     pub min_events: usize,
     /// How long a high-impact event waits for its witnesses before the trace is evaluated.
     pub settle: Duration,
@@ -51,6 +56,8 @@ impl Default for Limits {
         let window = Duration::from_secs(30);
         Self {
             window,
+            change_window: Duration::from_secs(600),
+            trace_changes_max: 16,
             min_events: 2,
             // Kernel log, counters and journal speak of one kill within some 100 ms.
             settle: Duration::from_millis(500),

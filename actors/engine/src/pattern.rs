@@ -55,16 +55,14 @@ pub struct Doubt {
     pub check: Text,
 }
 
-/// Events one draft cites at most. Nobody reads more, and with the findings an incident keeps it
-/// bounds what a story cites to what the wire lets through.
-const EVIDENCE_MAX: usize = 256;
-
 /// What a pattern found, before the engine weighs it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Draft {
     pub(crate) subject: Entity,
     pub(crate) root: EventId,
     pub(crate) class: EvidenceClass,
+    /// How sure its evidence makes it, where that can be computed.
+    pub(crate) sure: Option<f64>,
     pub(crate) evidence: Vec<Evidence>,
     pub(crate) touches: Vec<Entity>,
     pub(crate) title: Text,
@@ -76,6 +74,10 @@ pub struct Draft {
 }
 
 impl Draft {
+    /// Events one draft cites at most; what is cited beyond is left out. Nobody reads more, and with
+    /// the findings an incident keeps it bounds what a story cites to what the wire lets through.
+    pub const EVIDENCE_MAX: usize = 256;
+
     /// Begins a draft about `subject`, rooted in `root`, which shows `text`.
     ///
     /// `class` is the class of the strongest evidence. The subject is touched; call
@@ -87,6 +89,7 @@ impl Draft {
             subject,
             root: root.id,
             class,
+            sure: None,
             evidence: vec![evidence(root, Role::Root, text.into())],
             title: Text::default(),
             root_cause: Text::default(),
@@ -95,6 +98,14 @@ impl Draft {
             missing: Vec::new(),
             doubt: None,
         }
+    }
+
+    /// Says how sure the evidence makes it, for a pattern that computes it; else the class of the
+    /// evidence says.
+    #[must_use]
+    pub const fn sure(mut self, share: f64) -> Self {
+        self.sure = Some(share);
+        self
     }
 
     /// Says what happened, in one line.
@@ -138,8 +149,10 @@ impl Draft {
     /// Adds evidence, while there is room. The first use of an event stays: the root is never
     /// demoted to a symptom of itself.
     pub(crate) fn add(&mut self, evidence: Evidence) {
-        let is_known = self.evidence.iter().any(|known| known.event == evidence.event);
-        if !is_known && self.evidence.len() < EVIDENCE_MAX {
+        // The limit first: a trace of thousands must not be compared with itself.
+        if self.evidence.len() < Self::EVIDENCE_MAX
+            && self.evidence.iter().all(|known| known.event != evidence.event)
+        {
             self.evidence.push(evidence);
         }
     }

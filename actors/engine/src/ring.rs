@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tapio_baseline::{BaselineStats, Watch};
 use tapio_model::{Event, Outcome, Story, Telling, Timestamp, TraceId};
 
 use crate::{Found, Incidents, Output, Rules, Shard};
@@ -42,6 +43,7 @@ const TICK: Duration = Duration::from_millis(50);
 pub struct Ring {
     shard: Shard,
     incidents: Incidents,
+    watch: Option<Watch>,
     now: Timestamp,
     tick_at: Timestamp,
     told: Vec<Told>,
@@ -54,10 +56,23 @@ impl Ring {
         Self {
             shard: Shard::new(Arc::clone(rules)),
             incidents: Incidents::new(Arc::clone(rules)),
+            watch: None,
             now: Timestamp::MIN,
             tick_at: Timestamp::MIN,
             told: Vec::new(),
         }
+    }
+
+    /// Lets a watch learn from telemetry; what it finds unlike is taken in as events.
+    #[must_use]
+    pub fn watched(self, watch: Watch) -> Self {
+        Self { watch: Some(watch), ..self }
+    }
+
+    /// Returns what the watch has done, if there is one.
+    #[must_use]
+    pub fn baseline(&self) -> Option<BaselineStats> {
+        self.watch.as_ref().map(Watch::stats)
     }
 
     /// Returns the shard, for its figures.
@@ -78,6 +93,9 @@ impl Ring {
             self.step(next);
         }
         self.now = self.now.max(now);
+        if let Some(watch) = &mut self.watch {
+            watch.observe(&event, self.now);
+        }
         let outcome = self.shard.observe(event, self.now);
         self.hand_on();
         outcome
@@ -94,6 +112,9 @@ impl Ring {
     fn step(&mut self, next: Timestamp) {
         self.now = next;
         self.shard.advance(next);
+        for anomaly in self.watch.iter_mut().flat_map(|watch| watch.advance(next)) {
+            self.shard.observe(anomaly, next);
+        }
         self.hand_on();
     }
 
@@ -103,7 +124,8 @@ impl Ring {
         }
         let shard = self.shard.next_deadline().unwrap_or(end);
         let incidents = if self.incidents.open_incidents() > 0 { self.tick_at } else { end };
-        Some(shard.min(incidents).clamp(self.now.after(Duration::from_nanos(1)), end))
+        let watch = self.watch.as_ref().and_then(Watch::next_deadline).unwrap_or(end);
+        Some(shard.min(incidents).min(watch).clamp(self.now.after(Duration::from_nanos(1)), end))
     }
 
     /// Ends the input: every trace matures, and what waits to be told is told. Stories stay open:
@@ -111,6 +133,11 @@ impl Ring {
     pub fn finish(&mut self, window: Duration) {
         // A trace looks twice a window whether it is mature.
         let end = self.now.after(window + window / 2 + TICK);
+        let anomalies: Vec<_> =
+            self.watch.iter_mut().flat_map(|watch| watch.advance(end)).collect();
+        for anomaly in anomalies {
+            self.shard.observe(anomaly, self.now);
+        }
         self.shard.advance(end);
         self.hand_on();
         let stories = self.incidents.finish(self.now);

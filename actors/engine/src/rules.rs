@@ -1,15 +1,19 @@
 //! The patterns and limits that every trace of a node is judged by.
 
-use std::sync::Arc;
+use std::{
+    mem,
+    sync::{Arc, PoisonError, RwLock},
+};
 
-use crate::{Draft, Limits, Pattern, Patterns, View};
+use crate::{Draft, Limits, Pattern, Patterns, Spec, View};
 
-/// The patterns and limits that every trace of a node is judged by. Shared, never changed.
-#[derive(Debug, Clone)]
+/// The patterns and limits that every trace of a node is judged by. All shards share them; the
+/// patterns can be swapped while they do, the limits stay.
+#[derive(Debug)]
 pub struct Rules {
     limits: Limits,
-    patterns: Vec<(u64, Arc<dyn Pattern>)>,
-    wake_set: u64,
+    /// Locked for as long as it takes to copy the pointer, never while a pattern looks.
+    patterns: RwLock<Arc<PatternSet>>,
     is_audited: bool,
 }
 
@@ -17,12 +21,8 @@ impl Rules {
     /// Makes rules of patterns and limits.
     #[must_use]
     pub fn new(patterns: &Patterns, limits: Limits) -> Self {
-        let patterns: Vec<_> = patterns
-            .iter()
-            .map(|pattern| (pattern.spec().wake_set(), Arc::clone(pattern)))
-            .collect();
-        let wake_set = patterns.iter().fold(0, |all, (set, _)| all | set);
-        Self { limits, patterns, wake_set, is_audited: false }
+        let patterns = RwLock::new(Arc::new(PatternSet::new(patterns)));
+        Self { limits, patterns, is_audited: false }
     }
 
     /// Returns the same rules, under which what became of each single event is written down too.
@@ -44,14 +44,50 @@ impl Rules {
         &self.limits
     }
 
+    /// Puts other patterns in force.
+    ///
+    /// A thought that has begun ends under the old ones. Every trace that lives keeps its events and
+    /// findings, and is judged by the new ones when it thinks next: once it takes another event in.
+    pub fn swap(&self, patterns: &Patterns) {
+        let new = Arc::new(PatternSet::new(patterns));
+        let old = {
+            let mut force = self.patterns.write().unwrap_or_else(PoisonError::into_inner);
+            mem::replace(&mut *force, new)
+        };
+        // Outside of the lock: it may be the last to hold patterns with much to give back.
+        drop(old);
+    }
+
+    /// Returns the patterns in force, for one whole thought.
+    pub(crate) fn patterns(&self) -> Arc<PatternSet> {
+        Arc::clone(&self.patterns.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Patterns that are in force together.
+#[derive(Debug)]
+pub(crate) struct PatternSet {
+    patterns: Vec<(u64, Arc<dyn Pattern>)>,
+    wake_set: u64,
+}
+
+impl PatternSet {
+    fn new(patterns: &Patterns) -> Self {
+        let patterns: Vec<_> = patterns
+            .iter()
+            .map(|pattern| (pattern.spec().wake_set(), Arc::clone(pattern)))
+            .collect();
+        let wake_set = patterns.iter().fold(0, |all, (set, _)| all | set);
+        Self { patterns, wake_set }
+    }
+
     /// Says whether any pattern wakes on one of these kinds.
-    #[must_use]
-    pub const fn wake(&self, signs: u64) -> bool {
+    pub(crate) const fn wake(&self, signs: u64) -> bool {
         self.wake_set & signs != 0
     }
 
     /// Asks every pattern that wakes on one of these kinds.
-    pub(crate) fn drafts(&self, signs: u64, view: &View<'_>) -> Vec<(&'static crate::Spec, Draft)> {
+    pub(crate) fn drafts(&self, signs: u64, view: &View<'_>) -> Vec<(&'static Spec, Draft)> {
         let awake = self.patterns.iter().filter(|(set, _)| set & signs != 0);
         awake
             .flat_map(|(_, pattern)| {

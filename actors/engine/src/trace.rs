@@ -6,8 +6,8 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use ahash::AHashSet;
 use tapio_model::{
-    Entity, Event, EventId, Finding, FindingId, Incarnation, Level, Outcome, ShedReason, Timestamp,
-    TraceId,
+    Entity, Event, EventId, EvidenceClass, Finding, FindingId, Incarnation, Kind, Level, Outcome,
+    ShedReason, Timestamp, TraceId,
 };
 
 use crate::{Limits, Output, Rules, View, weigh};
@@ -256,7 +256,8 @@ impl Trace {
             self.adopt(findings, &mut effects);
         }
         let limits = rules.limits();
-        let is_mature = now.since(self.last_at) >= limits.window;
+        let is_mature =
+            now.since(self.last_at) >= limits.window && !self.has_fresh_change(now, limits);
         if is_mature || now.since(self.opened_at) >= limits.trace_age_max {
             effects.expired += self.open_events();
             if rules.is_audited() {
@@ -275,12 +276,34 @@ impl Trace {
         effects
     }
 
+    /// Says whether too little was seen to be asked about; an anomaly speaks for many spans.
+    fn is_lone_word(&self, limits: &Limits) -> bool {
+        self.events.len() < limits.min_events
+            && self.events.iter().all(|event| event.kind != Kind::Anomaly)
+    }
+
+    /// Says whether something was changed of late: the trace waits for what comes of it.
+    fn has_fresh_change(&self, now: Timestamp, limits: &Limits) -> bool {
+        let begin = now.before(limits.change_window);
+        self.events.iter().any(|event| event.kind.is_change() && event.time >= begin)
+    }
+
     fn think(&self, now: Timestamp, rules: &Rules) -> Option<Vec<Finding>> {
-        let enough = self.urgent || self.events.len() >= rules.limits().min_events;
-        if !self.dirty || !enough || !rules.wake(self.signs) {
+        if !self.dirty {
             return None;
         }
-        let drafts = rules.drafts(self.signs, &View::new(&self.events, now));
+        // One set for both questions: it may be swapped between them.
+        let patterns = rules.patterns();
+        if !patterns.wake(self.signs) {
+            return None;
+        }
+        let mut drafts = patterns.drafts(self.signs, &View::new(&self.events, now));
+        if !self.urgent && self.is_lone_word(rules.limits()) {
+            // A lone word is heard if it is the kernel's, and decides by itself.
+            drafts.retain(|(_, draft)| {
+                draft.doubt().is_none() && draft.class() == EvidenceClass::KernelProof
+            });
+        }
         let origin = weigh::Origin {
             trace: self.id,
             incarnation: self.incarnation,
@@ -354,7 +377,22 @@ impl Trace {
         }
         let held = self.memory.as_ref().map(|memory| events_of(&memory.findings));
         let held = held.unwrap_or_default();
-        self.keep(limits, |event| event.time >= begin || held.binary_search(&event.id).is_ok())
+        let changes = self.fresh_changes(now, limits);
+        self.keep(limits, |event| {
+            event.time >= begin
+                || held.binary_search(&event.id).is_ok()
+                || changes.binary_search(&event.id).is_ok()
+        })
+    }
+
+    /// Returns the changes that stay beyond the window, sorted.
+    fn fresh_changes(&self, now: Timestamp, limits: &Limits) -> Vec<EventId> {
+        let begin = now.before(limits.change_window);
+        let changes = self.events.iter().rev().filter(|event| event.kind.is_change());
+        let fresh = changes.take_while(|event| event.time >= begin).take(limits.trace_changes_max);
+        let mut fresh: Vec<_> = fresh.map(|event| event.id).collect();
+        fresh.sort_unstable();
+        fresh
     }
 
     /// Lets go what does not stay. Returns those of the events that no finding has cited.

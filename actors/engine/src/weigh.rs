@@ -179,13 +179,14 @@ fn anchor(subject: &Entity, touches: &BTreeSet<Entity>) -> Entity {
 /// The ranking of docs/adr/0005-verdict.md. The figures are a ranking, not yet a calibration: they
 /// order answers rightly, and are to be fitted on labelled recordings.
 fn confidence(draft: &Draft, origin: Origin) -> f64 {
-    let base = match draft.class {
+    let by_class = match draft.class {
         EvidenceClass::KernelProof => 0.93,
         EvidenceClass::ObjectStatus => 0.84,
         EvidenceClass::EventText => 0.74,
         EvidenceClass::LogTemplate => 0.6,
         EvidenceClass::CoOccurrence => 0.4,
     };
+    let base = draft.sure.unwrap_or(by_class);
     let sources: BTreeSet<_> = draft.evidence.iter().map(|evidence| evidence.source).collect();
     let witnesses = match sources.len() {
         0 | 1 => 0.0,

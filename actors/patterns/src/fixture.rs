@@ -112,6 +112,12 @@ pub const ALIASES: &[(&str, &str)] = &[
     ("result", keys::UNIT_RESULT),
     ("ratio", keys::RATIO),
     ("resource", keys::RESOURCE),
+    ("init_container", keys::CONTAINER_IS_INIT),
+    ("anomaly", keys::ANOMALY_SIGNAL),
+    ("how", keys::ANOMALY_CHANGE),
+    ("score", keys::ANOMALY_SCORE),
+    ("was", keys::ANOMALY_BEFORE),
+    ("is", keys::ANOMALY_AFTER),
 ];
 
 /// Reads the events of a story, in the order of its statements.

@@ -3,17 +3,26 @@
 //! A pattern's file name is its slug; the slug is its metric label, its anchor in the docs and the
 //! argument of `tapio explain`. A pattern sees a [`View`](tapio_engine::View) and nothing else.
 
+mod confusion;
 #[macro_use]
 pub mod fixture;
 mod header;
 mod last_words;
+mod node_state;
+pub mod scene;
+mod shortage;
+mod slowness;
 mod witness;
+mod wording;
 
 use std::sync::Arc;
 
 use tapio_engine::{Pattern, Patterns};
 
+pub use confusion::{Confusion, Row, confusion};
+pub use fixture::StoryError;
 pub use header::Header;
+pub use scene::Scene;
 
 /// A pattern of the list, with the text of its file.
 #[derive(Debug, Clone)]
@@ -26,6 +35,8 @@ pub struct Entry {
     pub header: Header,
     /// The text of its file.
     pub source: &'static str,
+    /// The scenes its file brings.
+    pub scenes: &'static [Scene],
 }
 
 macro_rules! patterns {
@@ -41,6 +52,7 @@ macro_rules! patterns {
                 stringify!($slug),
                 Arc::new(patterns::$slug::Detector),
                 include_str!(concat!("patterns/", stringify!($slug), ".rs")),
+                patterns::$slug::SCENES,
             ),)+]
         }
     };
@@ -50,56 +62,57 @@ patterns! {
     container_oom,
     node_oom,
     silent_child_oom,
-    cannot_start,
     bad_rollout,
+    cannot_start,
+    bad_config,
     missing_config,
     image_pull,
     liveness_kill,
     readiness_lost,
+    selector_mismatch,
     connection_failed,
+    cpu_throttling,
+    noisy_neighbour,
+    memory_eviction,
+    disk_pressure,
+    pid_exhaustion,
+    watch_limit,
+    node_not_ready,
+    node_reboot,
+    node_drain,
+    unschedulable,
+    quota_refused,
+    volume_unbound,
+    volume_mount,
     disk_full,
+    dns_failure,
+    network_policy,
+    cni_failure,
+    conntrack_full,
+    network_loss,
+    certificate_expired,
+    rbac_denied,
+    admission_webhook,
+    api_server_overload,
+    hpa_limited,
+    traffic_surge,
+    pool_exhaustion,
+    job_failed,
+    stale_credentials,
+    init_deadlock,
     blind_spot,
+    service_abnormal,
     cascading_dependency,
 }
 
-/// Slugs that patterns of the list may name as an effect or as an alternative, and that have no
-/// file yet: the rest of the failure stories Tapio means to tell.
-pub const FUTURE: &[&str] = &[
-    "admission_webhook",
-    "api_server_overload",
-    "bad_config",
-    "certificate_expired",
-    "cni_failure",
-    "conntrack_full",
-    "cpu_throttling",
-    "disk_pressure",
-    "dns_failure",
-    "hpa_limited",
-    "init_deadlock",
-    "job_failed",
-    "memory_eviction",
-    "network_loss",
-    "network_policy",
-    "node_drain",
-    "node_not_ready",
-    "node_reboot",
-    "noisy_neighbour",
-    "pid_exhaustion",
-    "pool_exhaustion",
-    "quota_refused",
-    "rbac_denied",
-    "selector_mismatch",
-    "stale_credentials",
-    "traffic_surge",
-    "unschedulable",
-    "volume_mount",
-    "volume_unbound",
-    "watch_limit",
-];
-
 impl Entry {
-    fn new(slug: &'static str, pattern: Arc<dyn Pattern>, source: &'static str) -> Self {
-        Self { slug, pattern, header: Header::parse(source), source }
+    fn new(
+        slug: &'static str,
+        pattern: Arc<dyn Pattern>,
+        source: &'static str,
+        scenes: &'static [Scene],
+    ) -> Self {
+        Self { slug, pattern, header: Header::parse(source), source, scenes }
     }
 }
 
@@ -136,14 +149,51 @@ mod tests {
     fn every_slug_named_is_known() {
         let listed: BTreeSet<_> = all().iter().map(|entry| entry.slug).collect();
         assert_eq!(listed.len(), all().len(), "a slug is listed twice");
-        let known: BTreeSet<_> = listed.iter().copied().chain(FUTURE.iter().copied()).collect();
-        assert_eq!(known.len(), listed.len() + FUTURE.len(), "a listed slug is still in FUTURE");
         for entry in all() {
             let effects = entry.pattern.spec().leads_to.iter().copied();
             for slug in effects.chain(alternatives(entry.source)) {
-                assert!(known.contains(slug), "{} names {slug}", entry.slug);
+                assert!(listed.contains(slug), "{} names {slug}", entry.slug);
                 assert_ne!(slug, entry.slug, "a pattern is not its own alternative");
             }
+            for scene in entry.scenes {
+                let (scene::Truth::Cause(slug) | scene::Truth::Unknown(slug)) = scene.truth else {
+                    continue;
+                };
+                assert!(listed.contains(slug), "{} shows {slug}: {}", entry.slug, scene.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_scene_is_told_right() {
+        let patterns = patterns();
+        let scenes: Vec<_> = all()
+            .into_iter()
+            .flat_map(|entry| entry.scenes.iter().map(move |scene| (entry.slug, scene)))
+            .collect();
+        let wrong: Vec<_> = scenes
+            .into_iter()
+            .filter_map(|(slug, scene)| {
+                let answer = scene::play(scene.story, &patterns).map_err(|error| error.to_string());
+                let is_right = answer.as_ref().is_ok_and(|told| told.is_right(scene.truth));
+                (!is_right)
+                    .then(|| format!("{slug}: {}: {:?}: {answer:?}", scene.name, scene.truth))
+            })
+            .collect();
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    #[test]
+    fn every_pattern_brings_the_scenes_that_decide_it() {
+        for entry in all() {
+            let has = |wants: &dyn Fn(scene::Truth) -> bool| {
+                entry.scenes.iter().any(|scene| wants(scene.truth))
+            };
+            let slug = entry.slug;
+            assert!(has(&|truth| truth == scene::Truth::Cause(slug)), "{slug} holds nowhere");
+            assert!(has(&|truth| truth == scene::Truth::Healthy), "{slug} has no healthy scene");
+            let is_other = |truth| matches!(truth, scene::Truth::Cause(it) if it != slug);
+            assert!(has(&is_other), "{slug} has no look-alike");
         }
     }
 

@@ -1,9 +1,9 @@
 //! What several patterns ask of events, and the words they answer with.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use tapio_engine::View;
-use tapio_model::{Event, Kind, Place, Value, keys};
+use tapio_engine::{Draft, View};
+use tapio_model::{Entity, Event, Kind, Place, Severity, Value, keys};
 
 /// How far two witnesses of one moment may differ: Kubernetes writes whole seconds.
 pub(crate) const SKEW: Duration = Duration::from_secs(2);
@@ -66,6 +66,35 @@ pub(crate) fn says_oom(event: &Event) -> bool {
     };
     matches!(event.kind, Kind::UnitFailed | Kind::ContainerTerminated)
         && event.attributes.text(key) == Some(word)
+}
+
+/// Says whether a container that ended had been asked to: the source rates the end of a pod on its
+/// way out as everyday, and its grace period may be longer than a window.
+pub(crate) fn was_asked_to_stop(end: &Event) -> bool {
+    end.kind == Kind::ContainerTerminated && end.severity < Severity::Warn
+}
+
+/// Touches the services that stand before the workload of a place, as their endpoints say: whoever
+/// calls them and is refused belongs to its incident.
+pub(crate) fn touch_services(view: &View<'_>, draft: Draft, place: &Place) -> Draft {
+    touch_services_of(view, draft, |other| other.is_same_workload(place))
+}
+
+/// Touches the services that stand before the workloads of several events.
+pub(crate) fn touch_their_services(view: &View<'_>, draft: Draft, events: &[&Event]) -> Draft {
+    touch_services_of(view, draft, |other| {
+        events.iter().any(|event| other.is_same_workload(&event.place))
+    })
+}
+
+fn touch_services_of(view: &View<'_>, draft: Draft, is_theirs: impl Fn(&Place) -> bool) -> Draft {
+    // Endpoints change with every pod: each service is touched once.
+    let services: BTreeSet<Entity> = view
+        .of(Kind::EndpointsChanged)
+        .filter(|change| is_theirs(&change.place))
+        .filter_map(|change| Entity::service(&change.place))
+        .collect();
+    services.into_iter().fold(draft, Draft::touch)
 }
 
 /// Returns the first event of these kinds in the container of `event`.
@@ -193,6 +222,19 @@ mod tests {
         let groups = by_container(&told);
         let sizes: Vec<_> = groups.iter().map(Vec::len).collect();
         assert_eq!(sizes, [2, 1, 1, 2, 1]);
+    }
+
+    #[test]
+    fn an_end_that_was_asked_for_is_rated_as_everyday() {
+        let cases = [
+            ("ContainerTerminated sev=info exit=137", true),
+            ("ContainerTerminated exit=137", false),
+            ("ContainerKilling sev=info", false),
+        ];
+        for (words, want) in cases {
+            let told = events(&format!("0s a/b/c {words}")).unwrap();
+            assert_eq!(was_asked_to_stop(&told[0]), want, "{words}");
+        }
     }
 
     #[test]

@@ -127,6 +127,21 @@ const EVERYDAY: &[(&str, &str)] = &[
          4s shop/desk-1/desk@n1%desk Log msg=\"ticket 4711 closed\"",
     ),
     (
+        "changes that nobody minds",
+        "0s svc:shop/web%web ConfigChanged okind=Secret oname=web-tls change=modified tapio.changed=\"tls.crt, tls.key\"
+         1s svc:shop/web%web ConfigChanged okind=ConfigMap oname=web-env change=modified tapio.changed=LOG_LEVEL
+         1s svc:shop/web%web PolicyChanged okind=NetworkPolicy oname=web change=modified tapio.changed=spec
+         2s svc:shop/web%web ServiceChanged okind=Service oname=web change=modified tapio.changed=ports
+         3s svc:shop/web%web EndpointsChanged ready=2 not_ready=0
+         4s shop/web-1/web@n1%web SynRetransmit addr=10.0.0.9 port=5432
+         5s shop/web-1/web@n1%web ConnectSlow addr=10.0.0.9 port=5432
+         6s shop/web-1/web@n1%web TcpRetransmit addr=10.0.0.9 port=5432 count=3
+         7s shop/web-1/web@n1%web TcpReset addr=10.0.0.8 port=80
+         8s shop/web-1/web@n1%web Log sev=warn msg=\"login of bob: authentication failed\"
+         9s shop/web-1/web@n1%web Log sev=error msg=\"order 17 was rejected: unexpected token ]\"
+         9s svc:shop/web%web Anomaly anomaly=request_rate how=rose was=3.0 is=9.0",
+    ),
+    (
         "a read-only mount that a program tries to write",
         "0s shop/web-1/web@n1%web Log sev=warn msg=\"cannot write cache, goes on without: Read-only file system\"",
     ),
@@ -242,11 +257,11 @@ const FAULTS: &[(&str, &str, &[&str])] = &[
     ),
     (
         "a node's full disk",
-        "disk_full",
+        "disk_pressure",
         &[
             "1s node:n1 Log src=journal sev=error msg=\"write /var/lib/x: no space left on device\"",
             "1s node:n1 StorageFull src=journal device=sda1 path=/var msg=\"write /var/lib/containerd: no space left on device\"",
-            "2s node:n1 NodeCondition condition=DiskPressure status=true",
+            "!2s node:n1 NodeCondition condition=DiskPressure status=true",
             "6s shop/a-1/a@n1%a Log sev=error msg=\"cannot write\"",
             "3s shop/a-1/a@n1%a StorageFull count=4 msg=\"write /data/x: no space left on device\"",
             "6s shop/b-1/b@n1%b Log sev=error msg=\"cannot write\"",
@@ -269,13 +284,35 @@ const FAULTS: &[(&str, &str, &[&str])] = &[
     ),
     (
         "the name service is down",
-        "connection_failed",
+        "dns_failure",
         &[
             "1s shop/a-1/a@n1%a DnsFailure dns=db.shop.svc.cluster.local rcode=servfail",
             "2s shop/a-1/a@n1%a DnsFailure dns=db.shop.svc.cluster.local rcode=timeout",
             "2s shop/b-1/b@n1%b DnsFailure dns=db.shop.svc.cluster.local rcode=servfail",
             "1s shop/b-1/b@n1%b DnsFailure dns=db.shop.svc.cluster.local rcode=servfail",
             "2s shop/c-1/c@n2%c DnsFailure dns=db.shop.svc.cluster.local rcode=servfail",
+        ],
+    ),
+    (
+        "a policy that cuts a service off",
+        "network_policy",
+        &[
+            "!0s svc:shop/cart%cart PolicyChanged okind=NetworkPolicy oname=deny change=added",
+            "1s shop/cart-1/cart@n1%cart SynRetransmit peer=db addr=10.0.0.7 port=5432",
+            "4s shop/cart-1/cart@n1%cart SynRetransmit peer=db addr=10.0.0.7 port=5432 count=2",
+            "9s shop/cart-1/cart@n1%cart ConnectTimeout peer=db addr=10.0.0.7 port=5432",
+            "10s shop/cart-2/cart@n2%cart ConnectTimeout peer=db addr=10.0.0.7 port=5432",
+            "12s shop/cart-1/cart@n1%cart Log sev=error msg=\"cannot save\"",
+        ],
+    ),
+    (
+        "a certificate that expired",
+        "certificate_expired",
+        &[
+            "1s shop/cart-1/cart@n1%cart Log sev=error count=2 msg=\"Get https://pay.shop.svc:8443: x509: certificate has expired\"",
+            "2s shop/cart-2/cart@n2%cart Log sev=error count=2 msg=\"Get https://pay.shop.svc:8443: x509: certificate has expired\"",
+            "2s shop/web-1/web@n1%web Exception count=2 error=SSLError msg=\"https://pay.shop.svc:8443 certificate has expired\"",
+            "3s shop/web-1/web@n1%web Exception count=2 error=SSLError msg=\"https://pay.shop.svc:8443 certificate has expired\"",
         ],
     ),
 ];

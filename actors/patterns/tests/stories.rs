@@ -42,6 +42,50 @@ const INCIDENTS: &[(&str, &str)] = &[
     ),
 ];
 
+/// Why the pods of `cart` are gone or do not begin, as their own trace tells it.
+const DEAD: &[(&str, &str)] = &[
+    (
+        "unschedulable",
+        "0s shop/cart-2%cart ObjectEvent reason=FailedScheduling sev=warn msg=\"0/2 nodes are available: 2 Insufficient cpu.\"
+         1s shop/cart-2%cart ObjectEvent reason=FailedScheduling sev=warn msg=\"0/2 nodes are available: 2 Insufficient cpu.\"",
+    ),
+    (
+        "quota_refused",
+        "0s shop/x%cart ObjectEvent reason=FailedCreate sev=error msg=\"Error creating: pods cart-2 is forbidden: exceeded quota: small, requested: cpu=1, used: cpu=2, limited: cpu=2\"",
+    ),
+    (
+        "volume_unbound",
+        "0s shop/x%cart VolumeUnbound reason=ProvisioningFailed okind=PersistentVolumeClaim oname=data msg=\"storageclass.storage.k8s.io gold not found\"
+         1s shop/cart-2%cart ObjectEvent reason=FailedScheduling sev=warn msg=\"0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims.\"",
+    ),
+    (
+        "volume_mount",
+        "0s shop/cart-2@n2%cart VolumeUnbound reason=FailedAttachVolume count=2 msg=\"Multi-Attach error for volume pv-7 Volume is already exclusively attached to one node and can't be attached to another\"",
+    ),
+    (
+        "cni_failure",
+        "0s shop/cart-2@n2%cart ObjectEvent reason=FailedCreatePodSandBox sev=error count=3 msg=\"Failed to create pod sandbox: cni plugin not initialized\"",
+    ),
+    (
+        "admission_webhook",
+        "0s shop/x%cart ObjectEvent reason=FailedCreate sev=error msg=\"Error creating: Internal error occurred: failed calling webhook pods.policy.example: connection refused\"",
+    ),
+    (
+        "init_deadlock",
+        "0s shop/cart-2/wait-for-db@n2%cart Log msg=\"waiting for db:5432\"
+         2s shop/cart-2/wait-for-db@n2%cart ConnectRefused src=app addr=db port=5432 count=2 msg=\"still waiting for db:5432: connection refused\"",
+    ),
+    (
+        "memory_eviction",
+        "0s shop/cart-1@n1%cart PodEvicted reason=Evicted msg=\"The node was low on resource: memory.\"",
+    ),
+];
+
+/// What the callers of `cart` see: its service, which has another name, is empty and refuses.
+const CALLERS: &str = "4s svc:shop/basket%cart EndpointsChanged ready=0 not_ready=0
+    6s shop/web-1/web@n9%web ConnectRefused peer=basket addr=10.96.0.9 port=80 trace=9
+    7s shop/web-1/web@n9%web ConnectRefused peer=basket addr=10.96.0.9 port=80 trace=9";
+
 fn tell(events: Vec<Event>, limits: &Limits) -> Vec<Story> {
     let mut ring = Ring::new(&Arc::new(Rules::new(&patterns(), limits.clone())));
     for event in events {
@@ -80,6 +124,17 @@ fn timeless(mut story: Story) -> Story {
 fn each_incident_is_one_story_with_its_root() {
     for (pattern, text) in INCIDENTS {
         let told = last_tellings(tell(fixture::events(text).unwrap(), &Limits::default()));
+        let found: Vec<_> = told.iter().map(|it| (&*it.pattern, &*it.title)).collect();
+        assert_eq!(found.len(), 1, "{pattern}: {found:#?}");
+        assert_eq!(found[0].0, *pattern, "{found:#?}");
+    }
+}
+
+#[test]
+fn who_calls_a_dead_workload_is_told_with_it() {
+    for (pattern, text) in DEAD {
+        let events = fixture::events(&format!("{text}\n{CALLERS}")).unwrap();
+        let told = last_tellings(tell(events, &Limits::default()));
         let found: Vec<_> = told.iter().map(|it| (&*it.pattern, &*it.title)).collect();
         assert_eq!(found.len(), 1, "{pattern}: {found:#?}");
         assert_eq!(found[0].0, *pattern, "{found:#?}");

@@ -30,7 +30,9 @@ const ASK_INTERVAL: Duration = Duration::from_millis(100);
 /// What every node is told. One that is started while all servers are down waits for them. An
 /// incident stays open for longer than the 15 s that the mesh may take to be back: a node's own
 /// default is four times as long.
-const NODE_FLAGS: [&str; 11] = [
+// What a node learns is no part of what is lost or told twice.
+const NODE_FLAGS: [&str; 12] = [
+    "--no-baseline",
     "--window",
     "2s",
     "--quiet",

@@ -5,6 +5,7 @@ mod join;
 mod positions;
 mod tail;
 mod tails;
+mod whole;
 
 use std::{
     path::{Path, PathBuf},
@@ -21,6 +22,7 @@ use tokio::{
 };
 
 use self::tails::{Moment, Tails, home};
+pub use self::whole::translate_log;
 
 /// How log files are read.
 #[derive(Debug, Clone, PartialEq, Eq)]

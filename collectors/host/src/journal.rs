@@ -1,6 +1,7 @@
 //! The systemd journal: what becomes of units, and what services write.
 
 mod follow;
+mod position;
 mod translate;
 mod units;
 
@@ -18,6 +19,9 @@ pub struct JournalConfig {
     pub directories: Vec<PathBuf>,
     /// Whether to read what the journal holds already.
     pub from_start: bool,
+    /// Where to keep how far the journal was read, so that the next run goes on from there; `None`
+    /// keeps nothing.
+    pub position: Option<PathBuf>,
     /// Whether to leave the kernel's messages to the kernel log's collector.
     pub skip_kernel: bool,
     /// Restarts of a unit within `loop_within` that make a loop. systemd's own limit (5 in 10 s) is
@@ -34,6 +38,7 @@ impl Default for JournalConfig {
         Self {
             directories: vec!["/var/log/journal".into(), "/run/log/journal".into()],
             from_start: false,
+            position: None,
             skip_kernel: true,
             loop_restarts_min: 4,
             loop_within: Duration::from_secs(600),

@@ -2,6 +2,7 @@
 //!
 //! Each collector is a thin reader and a pure translation; [`host_collectors`] lists them.
 
+mod aged;
 mod catalogue;
 mod cgroup;
 mod config;
@@ -16,7 +17,7 @@ mod templates;
 
 pub use cgroup::{CgroupCollector, CgroupConfig};
 pub use config::{HostConfig, host_collectors};
-pub use files::{FilesCollector, FilesConfig};
+pub use files::{FilesCollector, FilesConfig, translate_log};
 pub use journal::{JournalCollector, JournalConfig};
 pub use kmsg::{KmsgCollector, KmsgConfig};
 pub use log_line::{LogLine, Peer, translate_line};

@@ -2,6 +2,7 @@
 
 mod json;
 mod network;
+mod phrases;
 mod plain;
 mod stamp;
 mod wrapper;
@@ -10,6 +11,7 @@ use tapio_collect::{TraceParent, Unbound, find_trace_context};
 use tapio_model::{Class, EventId, Kind, Place, Severity, Source, Timestamp, keys};
 
 pub use self::network::Peer;
+use self::phrases::Limit;
 pub(crate) use self::{
     plain::level,
     wrapper::{Stream, unwrap},
@@ -21,6 +23,9 @@ const MESSAGE_BYTES_MAX: usize = 8_192;
 
 /// Bytes of a stack trace that are kept.
 pub(crate) const STACK_BYTES_MAX: usize = 32_768;
+
+/// The impact of a limit that is reached, as the kernel's account of it has.
+const LIMIT_IMPACT: f32 = 0.6;
 
 /// A line, understood as far as it can be.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +52,8 @@ pub struct LogLine {
     pub dns_rcode: Option<&'static str>,
     /// The name that failed to resolve.
     pub dns_name: Option<String>,
+    /// Which limit was reached.
+    limit: Option<&'static Limit>,
     /// What the catalogue knows of its wording.
     known: Option<&'static Entry>,
 }
@@ -96,6 +103,7 @@ impl LogLine {
             peer: None,
             dns_rcode: None,
             dns_name: None,
+            limit: None,
             known: None,
         }
     }
@@ -116,7 +124,12 @@ impl LogLine {
             self.peer = failure.peer;
             self.dns_rcode = failure.dns_rcode;
             self.dns_name = failure.dns_name;
+            self.limit = failure.limit;
             self.severity.get_or_insert(Severity::Error);
+            // The class of an exception says less of a limit than the errno, and stays in the text.
+            if failure.limit.is_some() {
+                self.error_type = Some(failure.error_type.into());
+            }
             self.error_type.get_or_insert_with(|| failure.error_type.into());
         } else if let Some(known) = self.known {
             self.kind = known.kind;
@@ -131,6 +144,7 @@ impl LogLine {
     /// calls trouble however calmly it is said stays trouble.
     pub(crate) fn calm_down(&mut self) {
         self.kind = Kind::Log;
+        self.limit = None;
         self.known = catalogue::look_up(Writer::CalmProcess, &self.message);
         if let Some(known) = self.known {
             self.kind = known.kind;
@@ -141,9 +155,10 @@ impl LogLine {
     /// Makes the event of this line.
     pub(crate) fn into_event(self, id: EventId, read_at: Timestamp, source: Source) -> Unbound {
         let severity = self.severity.unwrap_or_default();
-        let (impact, class) = match self.known {
-            Some(known) => (known.impact, known.class),
-            None => rating(self.kind, severity),
+        let (impact, class) = match (self.known, self.limit) {
+            (Some(known), _) => (known.impact, known.class),
+            (None, Some(limit)) => (LIMIT_IMPACT, limit.class),
+            (None, None) => rating(self.kind, severity),
         };
         let known = self.known.map(|known| (known, self.message.clone()));
         // A line is never from the future: a wrong zone would hold it back for hours.
@@ -155,7 +170,8 @@ impl LogLine {
             .with_some(keys::ERROR_TYPE, self.error_type)
             .with_some(keys::STACKTRACE, self.stacktrace)
             .with_some(keys::DNS_RCODE, self.dns_rcode)
-            .with_some(keys::DNS_NAME, self.dns_name);
+            .with_some(keys::DNS_NAME, self.dns_name)
+            .with_some(keys::RESOURCE, self.limit.map(|limit| limit.resource));
         if let Some(peer) = self.peer {
             event = event
                 .with(keys::PEER_ADDRESS, peer.address)

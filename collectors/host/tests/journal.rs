@@ -36,9 +36,11 @@ fn main() -> ExitCode {
     #[expect(clippy::disallowed_methods, reason = "the test's own switch, read once in main")]
     let is_ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
     let is_missing = writer.is_none();
-    let tests: [(&str, Test); 3] = [
+    let tests: [(&str, Test); 5] = [
         ("reads_a_journal_from_its_start", reads_a_journal_from_its_start),
         ("follows_what_is_appended", follows_what_is_appended),
+        ("a_run_goes_on_where_the_last_one_ended", a_run_goes_on_where_the_last_one_ended),
+        ("a_damaged_position_is_the_end", a_damaged_position_is_the_end),
         ("a_torn_file_is_counted_and_not_fatal", a_torn_file_is_counted_and_not_fatal),
     ];
     let trial = |(name, test): (&str, Test)| {
@@ -203,6 +205,55 @@ fn follows_what_is_appended(writer: &Path) {
         assert!(said.text(keys::MESSAGE).unwrap().starts_with("appended"), "{event:?}");
     }
     assert_ne!(told[0].id, told[1].id);
+}
+
+/// An entry that is told, by its number.
+fn told_entry(number: u64) -> String {
+    entry(number, &[("MESSAGE", &format!("failure {number}")), ("PRIORITY", "3")])
+}
+
+fn messages(told: &[Unbound]) -> Vec<String> {
+    let said = told.iter().map(|event| Attributes::new(event.attributes.clone()));
+    said.map(|said| said.text(keys::MESSAGE).unwrap().to_owned()).collect()
+}
+
+fn a_run_goes_on_where_the_last_one_ended(writer: &Path) {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = dir.path().join("host.journal");
+    write(writer, &journal, &story());
+    let config = JournalConfig {
+        from_start: false,
+        position: Some(dir.path().join("position")),
+        ..config(dir.path())
+    };
+    let mut number = 10;
+    let (first, _) = collect(config.clone(), 1, || {
+        number += 1;
+        write(writer, &journal, &told_entry(number));
+    });
+    // These come while nobody reads, and perhaps some of those above.
+    write(writer, &journal, &[told_entry(number + 1), told_entry(number + 2)].concat());
+    let told = messages(&first);
+    let begin: u64 = told[0].trim_start_matches("failure ").parse().unwrap();
+    let all: Vec<_> = (begin..=number + 2).map(|number| format!("failure {number}")).collect();
+    let (second, _) = collect(config, all.len() - told.len(), || {});
+    assert_eq!([told, messages(&second)].concat(), all);
+}
+
+fn a_damaged_position_is_the_end(writer: &Path) {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = dir.path().join("host.journal");
+    write(writer, &journal, &told_entry(1));
+    let position = dir.path().join("position");
+    fs::write(&position, "tapio journal position 1\nSJ1:zz\n").unwrap();
+    let config =
+        JournalConfig { from_start: false, position: Some(position), ..config(dir.path()) };
+    let mut number = 10;
+    let (told, _) = collect(config, 1, || {
+        number += 1;
+        write(writer, &journal, &told_entry(number));
+    });
+    assert!(!messages(&told).contains(&"failure 1".to_owned()), "{told:?}");
 }
 
 fn a_torn_file_is_counted_and_not_fatal(writer: &Path) {

@@ -64,6 +64,7 @@ const TABLE: &[(u32, &str, Purpose)] = &[
     (165, "mount", Other),
     (188, "setxattr", Store),
     (209, "io_submit", Store),
+    (253, "inotify_init", Watch),
     (254, "inotify_add_watch", Watch),
     (257, "openat", Store),
     (258, "mkdirat", Store),
@@ -76,6 +77,7 @@ const TABLE: &[(u32, &str, Purpose)] = &[
     (280, "utimensat", Store),
     (285, "fallocate", Store),
     (288, "accept4", Other),
+    (294, "inotify_init1", Watch),
     (296, "pwritev", Store),
     (316, "renameat2", Store),
     (322, "execveat", Other),
@@ -89,6 +91,7 @@ const TABLE: &[(u32, &str, Purpose)] = &[
 const TABLE: &[(u32, &str, Purpose)] = &[
     (2, "io_submit", Store),
     (5, "setxattr", Store),
+    (26, "inotify_init1", Watch),
     (27, "inotify_add_watch", Watch),
     (29, "ioctl", Other),
     (33, "mknodat", Store),
@@ -144,5 +147,14 @@ mod tests {
         assert!(TABLE.is_sorted_by(|(one, ..), (next, ..)| one < next));
         assert_eq!(syscall(435), Some(("clone3", Fork)));
         assert_eq!(syscall(511), None);
+    }
+
+    #[test]
+    fn to_watch_a_file_is_told_from_to_open_one() {
+        // The errno of all descriptors used up and that of all watchers are one.
+        for call in ["inotify_init1", "inotify_add_watch"] {
+            let found = TABLE.iter().find(|(_, name, _)| *name == call);
+            assert_eq!(found.map(|(.., purpose)| *purpose), Some(Watch), "{call}");
+        }
     }
 }

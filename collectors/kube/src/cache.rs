@@ -1,7 +1,9 @@
 //! What runs where and for whom: the shared watch cache.
 
+mod backends;
 mod feed;
 mod place;
+mod tenants;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +16,11 @@ use std::{
 use moka::sync::Cache;
 use tapio_model::{Place, Text, Workload};
 
-use crate::{Learn, LearnAddress, translate::Owners};
+use self::{backends::Backends, tenants::Tenants};
+use crate::{
+    Learn, LearnAddress,
+    translate::{Labels, Owners},
+};
 
 /// Things of one sort that are remembered.
 const KNOWN_MAX: u64 = 150_000;
@@ -23,7 +29,10 @@ const KNOWN_MAX: u64 = 150_000;
 /// is gone still find its place. Must exceed the time between two listings.
 const KNOWN_IDLE: Duration = Duration::from_secs(3_600);
 
-/// A ConfigMap, Secret or claim: namespace, kind, name.
+/// Pods whose labels are remembered.
+const TENANTS_MAX: usize = 150_000;
+
+/// A ConfigMap, Secret, claim or autoscaler: namespace, kind, name.
 type Object = (Text, &'static str, Text);
 
 /// Ready and not ready endpoints, by slice.
@@ -38,6 +47,8 @@ pub struct WatchCache {
     addresses: Cache<IpAddr, Arc<Place>>,
     users: Cache<Object, Arc<BTreeSet<Workload>>>,
     slices: Cache<(Text, Text), Arc<Slices>>,
+    backends: Backends,
+    tenants: Tenants,
     tell: Option<Learn>,
     tell_address: Option<LearnAddress>,
 }
@@ -58,6 +69,8 @@ impl WatchCache {
             addresses: cache(),
             users: cache(),
             slices: cache(),
+            backends: Backends::new(),
+            tenants: Tenants::new(TENANTS_MAX),
             tell,
             tell_address,
         }
@@ -87,12 +100,24 @@ impl Owners for WatchCache {
         self.workloads.get(uid)
     }
 
+    fn node(&self, uid: &str) -> Option<Text> {
+        self.pods.get(uid)?.node.clone()
+    }
+
     fn users(&self, namespace: &str, kind: &str, name: &str) -> Vec<Workload> {
         let Some(kind) = feed::KINDS.into_iter().find(|known| *known == kind) else {
             return Vec::new();
         };
         let users = self.users.get(&(namespace.into(), kind, name.into()));
         users.map_or_else(Vec::new, |users| users.iter().cloned().collect())
+    }
+
+    fn tenants(&self, namespace: &str, is_meant: &dyn Fn(&Labels) -> bool) -> Vec<Workload> {
+        self.tenants.of(namespace, is_meant)
+    }
+
+    fn backends(&self, namespace: &str, service: &str) -> Vec<Workload> {
+        self.backends.of(&(namespace.into(), service.into()))
     }
 
     fn other_endpoints(&self, namespace: &str, service: &str, slice: &str) -> (i64, i64) {

@@ -14,10 +14,16 @@ use k8s_openapi::api::{
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
 };
 use kube::Resource as _;
-use tapio_collect::CollectorError;
+use serde_json::Value as Json;
+use tapio_collect::{CollectorError, Unbound};
 use tokio::task::JoinHandle;
 
-use crate::watch::{Scope, Senses, watch};
+use crate::{
+    WatchCache,
+    translate::{Context, Translate as _},
+    trim::{Watched, trim_meta},
+    watch::{Scope, Senses, watch},
+};
 
 macro_rules! resources {
     ($($(#[doc = $doc:literal])+ $name:ident: $object:ty, $namespaced:literal;)+) => {
@@ -48,6 +54,26 @@ macro_rules! resources {
             #[must_use]
             pub const fn is_namespaced(self) -> bool {
                 match self { $(Self::$name => $namespaced,)+ }
+            }
+
+            /// Returns the kind, as its objects bear it.
+            #[must_use]
+            pub fn kind(self) -> String {
+                match self { $(Self::$name => <$object>::kind(&()).into_owned(),)+ }
+            }
+
+            /// Teaches the cache what an object says.
+            pub(crate) fn learn(self, object: &Json, cache: &WatchCache) -> Result<(), serde_json::Error> {
+                match self { $(Self::$name => read::<$object>(object).map(|it| it.learn(cache)),)+ }
+            }
+
+            /// Tells what an object says that nobody looked at before.
+            pub(crate) fn tell(self, object: &Json, context: &Context<'_>) -> Result<Vec<Unbound>, serde_json::Error> {
+                match self {
+                    $(Self::$name => {
+                        read::<$object>(object).map(|it| <$object>::changes(None, Some(&it), context))
+                    })+
+                }
             }
 
             /// Starts to watch it.
@@ -117,14 +143,22 @@ impl Resource {
         Self::ALL.iter().copied().find(|resource| resource.name() == plural)
     }
 
+    /// Reads a kind, as an object bears it: `Pod`.
+    #[must_use]
+    pub fn from_kind(kind: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|resource| resource.kind() == kind)
+    }
+
     /// Returns what is best listed before it: its objects' places are complete then.
     pub(crate) const fn after(self) -> &'static [Self] {
         match self {
-            Self::Events => &[Self::ReplicaSets, Self::Pods],
+            Self::Events => &[Self::ReplicaSets, Self::Pods, Self::HorizontalPodAutoscalers],
+            Self::Services => &[Self::EndpointSlices],
             Self::ConfigMaps
             | Self::Secrets
             | Self::EndpointSlices
-            | Self::PersistentVolumeClaims => &[Self::Pods],
+            | Self::PersistentVolumeClaims
+            | Self::NetworkPolicies => &[Self::Pods],
             Self::Deployments
             | Self::ReplicaSets
             | Self::StatefulSets
@@ -133,11 +167,9 @@ impl Resource {
             | Self::Jobs
             | Self::Pods
             | Self::Nodes
-            | Self::Services
             | Self::PersistentVolumes
             | Self::HorizontalPodAutoscalers
             | Self::ResourceQuotas
-            | Self::NetworkPolicies
             | Self::MutatingWebhooks
             | Self::ValidatingWebhooks
             | Self::Roles
@@ -148,6 +180,14 @@ impl Resource {
     }
 }
 
+/// Reads an object as a watch would: without what nobody may keep.
+fn read<K: Watched>(object: &Json) -> Result<K, serde_json::Error> {
+    let mut object = K::deserialize(object)?;
+    object.trim();
+    trim_meta(object.meta_mut());
+    Ok(object)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,6 +196,7 @@ mod tests {
     fn names_are_unique_and_read_back() {
         for resource in Resource::ALL {
             assert_eq!(Resource::from_name(&resource.name()), Some(*resource));
+            assert_eq!(Resource::from_kind(&resource.kind()), Some(*resource));
         }
         assert_eq!(Resource::from_name("jobs.batch"), Some(Resource::Jobs));
         assert_eq!(Resource::from_name("unicorns"), None);

@@ -17,13 +17,14 @@ pub(crate) mod owner;
 mod pod;
 mod policy;
 mod reason;
-mod scaling;
+pub(crate) mod scaling;
 mod seen;
+mod selector;
 mod service;
 mod volume;
 mod workload;
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use k8s_openapi::{
     Metadata, apimachinery::pkg::apis::meta::v1::ObjectMeta, serde::de::DeserializeOwned,
@@ -33,7 +34,7 @@ use tapio_model::{Text, Timestamp, Workload};
 
 /// What is older when the watch begins is old news: no story opens with an event that is later
 /// than this, and a restart of the watch is not to tell an hour of it again.
-const NEWS_AGE_MAX: Duration = Duration::from_secs(600);
+pub(crate) const NEWS_AGE_MAX: Duration = Duration::from_secs(600);
 
 /// An object whose changes are events.
 pub(crate) trait Translate:
@@ -55,9 +56,14 @@ pub(crate) struct Context<'a> {
     pub(crate) now: Timestamp,
     /// Whether the object is of the list that a watch begins with, rather than a change after it.
     pub(crate) is_first_list: bool,
+    /// How old something of the first list may be and still be told.
+    pub(crate) news_age_max: Duration,
     /// Who owns what.
     pub(crate) owners: &'a dyn Owners,
 }
+
+/// Labels of an object.
+pub(crate) type Labels = BTreeMap<String, String>;
 
 /// What other objects say, as far as it is remembered.
 ///
@@ -67,9 +73,24 @@ pub(crate) trait Owners: fmt::Debug {
     /// Returns the workload of the pod or ReplicaSet of this UID.
     fn workload(&self, uid: &str) -> Option<Workload>;
 
-    /// Returns the workloads that use a `ConfigMap`, `Secret` or `PersistentVolumeClaim`: its
-    /// change is told in the trace of each.
+    /// Returns the node of the pod of this UID.
+    fn node(&self, _uid: &str) -> Option<Text> {
+        None
+    }
+
+    /// Returns the workloads that use a `ConfigMap`, `Secret` or `PersistentVolumeClaim`, and the
+    /// one that a `HorizontalPodAutoscaler` scales: its change is told in the trace of each.
     fn users(&self, _namespace: &str, _kind: &str, _name: &str) -> Vec<Workload> {
+        Vec::new()
+    }
+
+    /// Returns the workloads of a namespace that have a pod whose labels are meant.
+    fn tenants(&self, _namespace: &str, _is_meant: &dyn Fn(&Labels) -> bool) -> Vec<Workload> {
+        Vec::new()
+    }
+
+    /// Returns the workloads whose pods are endpoints of a service, or were until lately.
+    fn backends(&self, _namespace: &str, _service: &str) -> Vec<Workload> {
         Vec::new()
     }
 

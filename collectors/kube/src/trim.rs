@@ -64,7 +64,6 @@ watched_as_it_is! {
     DaemonSet,
     Deployment,
     Event,
-    HorizontalPodAutoscaler,
     Job,
     MutatingWebhookConfiguration,
     NetworkPolicy,
@@ -144,6 +143,12 @@ impl Watched for EndpointSlice {
 
     fn forget(&self, cache: &WatchCache) {
         cache.forget_slice(self);
+    }
+}
+
+impl Watched for HorizontalPodAutoscaler {
+    fn learn(&self, cache: &WatchCache) {
+        cache.learn_scaler(self);
     }
 }
 

@@ -7,15 +7,18 @@ mod check;
 mod completion;
 mod demo;
 mod dlq;
+mod eval;
 mod explain;
 mod nats;
 mod node;
 mod observe;
 mod paths;
+mod pattern;
 mod places;
 mod publish;
 mod query;
 mod replay;
+mod rules;
 mod schema;
 mod senses;
 mod stories;
@@ -68,6 +71,8 @@ enum Command {
     Up(Box<up::UpArgs>),
     /// Replays a recording and tells its stories.
     Replay(replay::ReplayArgs),
+    /// Judges the stories on recordings of which the truth is known.
+    Eval(eval::EvalArgs),
     /// Runs one node of the mesh.
     Node(Box<node::NodeArgs>),
     /// Sends what this machine senses to the mesh: probes, Kubernetes, journal, logs, OTLP.
@@ -88,6 +93,8 @@ enum Command {
     Check(Box<check::CheckArgs>),
     /// Explains a failure pattern: its evidence, its root, its look-alikes, where to look first.
     Explain(explain::ExplainArgs),
+    /// Lists patterns, and tests rules of your own.
+    Pattern(pattern::PatternArgs),
     /// Does to a real mesh on this machine what reality does, and judges the outcome.
     Chaos(chaos::ChaosArgs),
     /// Measures this machine: the engine, and everything from bus to story.
@@ -112,6 +119,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Demo(args) => demo::run(&args, &common.paths, out),
         Command::Up(args) => up::run(*args, &common.paths, out),
         Command::Replay(args) => replay::run(&args, &common.paths, out),
+        Command::Eval(args) => eval::run(&args, out),
         Command::Node(args) => node::run(&args),
         Command::Query(args) => query::ask(&args, out),
         Command::Publish(args) => publish::run(&args, out),
@@ -122,6 +130,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Agent(args) => agent::run(*args, out),
         Command::Check(args) => check::run(&args, out),
         Command::Explain(args) => explain::run(&args, out),
+        Command::Pattern(args) => pattern::run(&args, out),
         Command::Chaos(args) => chaos::run(&args, out),
         Command::Bench(args) => bench::run(&args, out),
         Command::Schema(args) => schema::run(&args, out),

@@ -18,10 +18,18 @@ macro_rules! importers {
     };
 }
 
+/// Returns the service that a pod's name speaks of: without the last two parts, the hashes of
+/// ReplicaSet and pod.
+pub(crate) fn service_of_pod(pod: &str) -> &str {
+    pod.rsplitn(3, '-').nth(2).unwrap_or(pod)
+}
+
 // A format is a file below `importers/` that has a `Format`, and a word here.
 importers! {
     tapio,
     nezha,
+    kubectl,
+    k8s_objects,
 }
 
 /// Returns the importer that goes by `name`.
@@ -100,7 +108,7 @@ mod tests {
         let nothing = Input::Path(directory.path().join("nothing.jsonl"));
         assert_eq!(
             refused(Some("pcap"), stream()).as_deref(),
-            Some("unknown format \"pcap\": write one of tapio, nezha")
+            Some("unknown format \"pcap\": write one of tapio, nezha, kubectl, k8s-objects")
         );
         assert!(refused(None, nothing).is_some_and(|text| text.starts_with("cannot read ")));
         let empty = Input::Path(directory.path().to_path_buf());

@@ -5,7 +5,7 @@ use std::{fmt, path::Path, sync::Arc};
 use tapio_collect::Binder;
 use tapio_model::Event;
 
-use crate::{ImportAccount, ImportError, Input, Progress, RecordingHeader};
+use crate::{ImportAccount, ImportError, Input, Labels, Progress, RecordingHeader};
 
 /// Events that one call of [`Recording::next_chunk`] appends at most: enough that the call costs
 /// nothing beside them, few enough that they stay in the processor's cache.
@@ -32,6 +32,23 @@ pub trait Importer: Sync + fmt::Debug {
     /// # Errors
     /// [`ImportError`] if there is nothing to read, or nothing of this format.
     fn open(&self, input: Input, binder: Arc<Binder>) -> Result<Box<dyn Recording>, ImportError>;
+
+    /// Opens a recording with what is true of it, for formats that say so. The truth is for the
+    /// judge alone: it never becomes an event.
+    ///
+    /// # Errors
+    /// [`ImportError`] if there is nothing to read, nothing of this format, or no truth.
+    fn open_labelled(
+        &self,
+        path: &Path,
+        _binder: Arc<Binder>,
+    ) -> Result<(Box<dyn Recording>, Labels), ImportError> {
+        Err(ImportError::Input {
+            format: self.name(),
+            wants: "a format whose recordings say what is true of them, such as nezha",
+            found: path.display().to_string(),
+        })
+    }
 }
 
 /// A recording that is being read.

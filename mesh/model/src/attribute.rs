@@ -182,6 +182,8 @@ pub mod keys {
     pub const OOM_CGROUP: &str = "tapio.oom.cgroup";
     /// The limit of a cgroup in bytes.
     pub const MEMORY_LIMIT: &str = "container.memory.limit";
+    /// Whether the container is one of its pod's init containers; a boolean.
+    pub const CONTAINER_IS_INIT: &str = "tapio.container.is_init";
     /// Restarts of a container so far.
     pub const RESTART_COUNT: &str = "k8s.container.restart_count";
     /// `liveness`, `readiness` or `startup`.
@@ -200,6 +202,8 @@ pub mod keys {
     pub const GENERATION: &str = "k8s.generation";
     /// Whether something became true (`PodReadiness`, `NodeCondition`); a boolean.
     pub const STATUS: &str = "tapio.status";
+    /// Whether nothing new may be scheduled to the node; a boolean.
+    pub const CORDONED: &str = "tapio.node.cordoned";
     /// Type of a condition (`MemoryPressure`, `Ready`, ...).
     pub const CONDITION: &str = "tapio.condition";
     /// Ready endpoints of a service.
@@ -270,7 +274,20 @@ pub mod keys {
     pub const DESIRED: &str = "tapio.desired";
     /// How many there are.
     pub const READY: &str = "tapio.ready";
-    /// Which resource (`cpu`, `memory`, `io`, `open_files`, `processes`, `ports`).
+    /// What of the telemetry changed: `log_template`, `call`, `self_time`, `edge_latency`,
+    /// `request_rate`, `error_rate`, `cpu`, `memory` or `network`.
+    pub const ANOMALY_SIGNAL: &str = "tapio.anomaly.signal";
+    /// How it changed: `appeared`, `vanished`, `rose` or `fell`.
+    pub const ANOMALY_CHANGE: &str = "tapio.anomaly.change";
+    /// The evidence for the change: the logarithm of how much likelier it is than chance.
+    pub const ANOMALY_SCORE: &str = "tapio.anomaly.score";
+    /// What was learnt: a share of 0 to 1, or a value in the signal's own unit.
+    pub const ANOMALY_BEFORE: &str = "tapio.anomaly.before";
+    /// What is seen now, in the unit of what was learnt.
+    pub const ANOMALY_AFTER: &str = "tapio.anomaly.after";
+    /// Trace id of one of the traces that show it.
+    pub const ANOMALY_EXAMPLE: &str = "tapio.anomaly.example_trace_id";
+    /// Which resource (`cpu`, `memory`, `io`, `open_files`, `processes`, `ports`, `watches`).
     pub const RESOURCE: &str = "tapio.resource";
 }
 

@@ -146,6 +146,9 @@ kinds! {
     ServiceChanged = "service_changed",
     /// A systemd unit started, stopped or was restarted; what in the attributes.
     UnitChanged = "unit_changed",
+    /// Telemetry of a service is unlike what was learnt of it: which signal, how it changed and how
+    /// sure that is in the attributes.
+    Anomaly = "anomaly",
 }
 
 impl Kind {
@@ -168,6 +171,15 @@ impl Kind {
                 | Self::ProcessStarted
                 | Self::ProcessSignalled
                 | Self::UnitChanged
+        )
+    }
+
+    /// Says whether somebody changed something: what breaks minutes later may be its doing.
+    #[must_use]
+    pub const fn is_change(self) -> bool {
+        matches!(
+            self,
+            Self::RolloutStarted | Self::ConfigChanged | Self::PolicyChanged | Self::ServiceChanged
         )
     }
 

@@ -13,13 +13,13 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tapio_actors::{MeshActors, StartError};
 use tapio_bus::{Bus, SharedAsk, SharedFabric};
 use tapio_engine::Rules;
-use tapio_model::{Entity, Epoch, ShardId, Story};
+use tapio_model::{Clock, Entity, Epoch, ShardId, Story};
 use tapio_nats::{
     Acknowledge, Archive, Connection, NatsBus, NatsBusOptions, NatsFabric, RequestService,
     Requester, ServiceError,
 };
 use tapio_owner::{
-    Hands, KeeperLimits, KeeperParts, MeshView, OwnerFigures, OwnerLimits, Phase, keep,
+    Hands, KeeperLimits, KeeperParts, MeshView, OwnerFigures, OwnerLimits, Phase, TakenIn, keep,
 };
 use tapio_shard::{NodeId, ShardCount};
 use tapio_telemetry::{Meters, Telemetry, spawn_named};
@@ -34,7 +34,8 @@ use self::{
     answers::Answers, health::MeshHealth, recall::Roots, related::Neighbours, samples::Samples,
 };
 use crate::{
-    Coordinator, CoordinatorParts, HttpError, HttpServer, OwnerMap, RequestDesk, StoryStore,
+    Coordinator, CoordinatorParts, HttpError, HttpServer, Learner, OwnerMap, RequestDesk,
+    StoryStore,
 };
 
 /// How long actors may take to stop.
@@ -67,6 +68,8 @@ pub struct MeshParts {
     pub telemetry: Telemetry,
     /// Where `/livez`, `/readyz` and `/metrics` are served, if at all.
     pub http: Option<SocketAddr>,
+    /// What says the time to whoever learns what is normal; nothing is learnt without it.
+    pub learns: Option<Arc<dyn Clock>>,
 }
 
 /// Why a node of the mesh could not be started.
@@ -97,6 +100,8 @@ pub struct MeshNode {
     http: Option<HttpServer>,
     figures: Arc<OwnerFigures>,
     fabric: Arc<NatsFabric>,
+    /// Held for as long as it learns.
+    _learner: Option<Arc<Learner>>,
 }
 
 impl MeshNode {
@@ -111,6 +116,7 @@ impl MeshNode {
         let (handoff, handoffs) = mpsc::channel(usize::from(parts.shards.get()));
         let bus = inside.bus(&parts);
         let bus_meter = Box::new(bus.meter());
+        let learner = inside.learner(&parts);
         let desk = inside.desk(&parts, (Arc::new(bus), seen.clone(), handoff));
         let service = RequestService::start(&parts.connection, &parts.me.name, desk).await?;
         let keeper = inside.keeper(&parts, (leaves, handoffs, view));
@@ -153,6 +159,7 @@ impl MeshNode {
             http,
             figures,
             fabric,
+            _learner: learner,
         })
     }
 
@@ -252,6 +259,22 @@ impl Inside {
             ..NatsBusOptions::default()
         };
         NatsBus::new(parts.connection.clone(), options)
+    }
+
+    /// What learns from all that comes in.
+    fn learner(&self, parts: &MeshParts) -> Option<Arc<Learner>> {
+        let clock = parts.learns.clone()?;
+        let learner = Learner::start(Arc::new(self.bus(parts)), parts.shards, clock);
+        let learner = Arc::new(learner);
+        // The watch outlives the node, and must not keep the learner alive.
+        let weak = Arc::downgrade(&learner);
+        self.figures.intake.add(move |batch| {
+            if let Some(learner) = weak.upgrade() {
+                learner.hand(&batch.events);
+            }
+            TakenIn::new(|| {})
+        });
+        Some(learner)
     }
 
     /// What answers requests.

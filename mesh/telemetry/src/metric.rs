@@ -126,6 +126,10 @@ metrics! {
     ToldStories "tapio_told_stories_total" Counter Count [] "Tellings of stories that were published.";
     Findings "tapio_findings_total" Counter Count [Fate] "Findings on their way between shards.";
 
+    RulesInForce "tapio_rules_in_force" Level Count [] "Rules of users that traces are judged by, beside the built-in patterns.";
+    RulesRefused "tapio_rules_refused" Peak Count [] "1 while the files of rules are not what is in force, because something is wrong with them, else 0.";
+    RuleFailures "tapio_rule_failures_total" Counter Count [] "Conditions of rules that could not be worked out on an event, and were taken for false.";
+
     OwnedShards "tapio_owned_shards" Level Count [] "Shards that this node owns.";
     Claims "tapio_claims_total" Counter Count [] "Shards claimed.";
     Takeovers "tapio_takeovers_total" Counter Count [] "Shards claimed from an owner that went silent.";

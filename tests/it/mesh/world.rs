@@ -72,7 +72,10 @@ impl Node {
         let data = self.process.state_dir();
         let data = data.to_string_lossy();
         let words = ["node", "--nats", url, "--http", "127.0.0.1:0", "--data", &data];
-        let words = words.iter().chain(&["--arbiters", "1", "--log-level", "info"]).chain(flags);
+        let words = words
+            .iter()
+            .chain(&["--arbiters", "1", "--log-level", "info", "--no-baseline"])
+            .chain(flags);
         let command = NodeCommand {
             program: tapio_binary()?,
             args: words.map(Into::into).collect(),

@@ -5,3 +5,4 @@ mod log;
 mod regressions;
 mod shard;
 mod support;
+mod swap;

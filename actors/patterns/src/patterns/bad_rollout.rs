@@ -5,27 +5,39 @@
 //! Root: the start of the rollout.
 //! Not this: `bad_config` (a ConfigMap or Secret changed too, and the image did not);
 //! `cascading_dependency` and `connection_failed` (old and new pods are equally bad, or failed
-//! before); `container_oom` and `liveness_kill` (the new pods were killed: a kill has its own
-//! story); `image_pull` and `missing_config` (the new pods never ran); unschedulable (nor were they
-//! placed).
+//! before); `cannot_start` (it is the workload's first version); `container_oom` and
+//! `liveness_kill` (the new pods were killed: a kill has its own story); `image_pull` and
+//! `missing_config` (the new pods never ran); unschedulable (nor were they placed).
 //! First look: `kubectl rollout history` and `kubectl rollout undo`; compare
 //! `kubectl logs -l pod-template-hash=NEW` with the old hash.
+
+mod scenes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, Severity, keys};
 
+pub(crate) use self::scenes::SCENES;
+use super::liveness_kill::blames_probe;
 use crate::{
     last_words::{is_connection_error, is_own_exit, last_words, quote},
-    witness::{count, ending},
+    witness::{count, ending, touch_services},
 };
 
 const SPEC: Spec = Spec {
     slug: "bad_rollout",
     title: "Bad rollout",
     wakes_on: &[Kind::RolloutStarted],
-    leads_to: &["cannot_start", "readiness_lost", "connection_failed", "cascading_dependency"],
+    leads_to: &[
+        "cannot_start",
+        "readiness_lost",
+        "connection_failed",
+        "cascading_dependency",
+        "rbac_denied",
+        "job_failed",
+        "service_abnormal",
+    ],
 };
 
 /// One error line is an everyday thing; pods that warm up write it too.
@@ -82,15 +94,22 @@ impl Pattern for Detector {
 
 impl<'a> Seen<'a> {
     /// Collects what the workload did; `None` if it failed before the rollout, if its old pods
-    /// fail too, or if the template is not new (a change of scale is a rollout without one).
+    /// fail too, if there is no version before it, or if the template is not new (a change of scale
+    /// is a rollout without one).
     fn since(view: &View<'a>, rollout: &Event) -> Option<Self> {
         let mut seen = Self::default();
         let of_workload = |event: &&Event| event.place.is_same_workload(&rollout.place);
-        for event in view.events().filter(of_workload).filter(|event| event.id != rollout.id) {
+        for event in view.events().filter(of_workload) {
+            if is_first_version(event) {
+                return None;
+            }
+            if event.id == rollout.id {
+                continue;
+            }
             let age = age(event, rollout);
             let is_before = event.order() < rollout.order();
             let is_crash = is_own_exit(event);
-            let fails = is_crash || is_error(event);
+            let fails = (is_crash || is_error(event)) && !is_killed(view, event);
             if is_before && event.kind != Kind::RolloutStarted && (fails || age == Age::New) {
                 return None;
             }
@@ -138,6 +157,7 @@ fn draft(view: &View<'_>, workload: &Entity, rollout: &Event, seen: &Seen<'_>) -
         format!("rollout of {version} began{image}"),
     )
     .touching(&rollout.place);
+    draft = touch_services(view, draft, &rollout.place);
     for stall in &seen.stalls {
         draft = draft.symptom(stall, format!("rollout stalled: {}", quote(stall)));
     }
@@ -153,9 +173,14 @@ fn draft(view: &View<'_>, workload: &Entity, rollout: &Event, seen: &Seen<'_>) -
     for event in failures() {
         draft = draft.symptom(event, describe(event)).touching(&event.place);
     }
+    let who = if pods.is_empty() { "requests" } else { "its new pods" };
+    let title = match pods.len() {
+        0 => format!("{workload}: requests fail since the rollout of {version}"),
+        pods => format!("{workload}: {version} fails in {pods} of its pods"),
+    };
     draft = draft
-        .title(format!("{workload}: {version} fails in {} of its pods", pods.len()))
-        .because(format!("since the rollout began, its new pods fail: {}", quote(said)))
+        .title(title)
+        .because(format!("since the rollout began, {who} fail: {}", quote(said)))
         .advise(format!("roll back: kubectl rollout undo {}", name(rollout)))
         .advise("hold further rollouts until the cause is known");
     if let Some(old) = seen.old_at_work {
@@ -212,6 +237,11 @@ fn stalled(draft: Draft, workload: &Entity, version: &str) -> Draft {
         )
 }
 
+/// Says whether a workload was made just now: there is nothing to go back to.
+fn is_first_version(event: &Event) -> bool {
+    event.kind == Kind::RolloutStarted && event.attributes.int(keys::GENERATION) == Some(1)
+}
+
 /// Tells a pod's template: by its hash, else by its name, which a ReplicaSet makes of
 /// workload, hash and five letters.
 fn age(event: &Event, rollout: &Event) -> Age {
@@ -239,6 +269,14 @@ fn is_error(event: &Event) -> bool {
         || (event.kind == Kind::ProbeFailed && !is(keys::PROBE, "readiness"))
 }
 
+/// Says whether an event is a part of the kill of a pod over its probe, which has a story of its
+/// own.
+fn is_killed(view: &View<'_>, event: &Event) -> bool {
+    let is_over = |kill: &Event| blames_probe(kill) && kill.place.is_same_pod(&event.place);
+    matches!(event.kind, Kind::ProbeFailed | Kind::ContainerTerminated)
+        && view.find(Kind::ContainerKilling, is_over).is_some()
+}
+
 /// Says whether a pod waits for something without which its process cannot even begin.
 fn never_ran(event: &Event) -> bool {
     let waits = ["ErrImagePull", "ImagePullBackOff", "CreateContainerConfigError"];
@@ -253,7 +291,7 @@ fn is_going(event: &Event) -> bool {
         || matches!(event.kind, Kind::RolloutStarted | Kind::RolloutStalled)
 }
 
-fn has_new_image(view: &View<'_>, rollout: &Event) -> bool {
+pub(super) fn has_new_image(view: &View<'_>, rollout: &Event) -> bool {
     let images: BTreeSet<_> = view
         .events()
         .filter(|event| event.place.is_same_workload(&rollout.place))
@@ -360,6 +398,10 @@ mod tests {
         let unready = "3s shop/cart-newer-bbbbb/cart%cart ProbeFailed probe=readiness count=5\n";
         let pull = "3s shop/cart-newer-bbbbb/cart%cart ImagePullFailed\n";
         let stall = "9s shop/x%cart RolloutStalled\n";
+        let first = ROLLOUT.replace("generation=7", "generation=1");
+        let killed = "2s shop/cart-newer-bbbbb/cart%cart ProbeFailed probe=liveness count=3
+            3s shop/cart-newer-bbbbb/cart%cart ContainerKilling probe=liveness
+            4s shop/cart-newer-bbbbb/cart%cart ContainerTerminated exit=1\n";
         let other =
             "3s shop/db-newer-bbbbb/db%db Exception; 4s shop/db-newer-bbbbb/db%db Exception";
         for story in [
@@ -369,6 +411,8 @@ mod tests {
             [scaled, ROLLOUT, ERRORS].concat(),
             [ROLLOUT, OLD, oom].concat(),
             [ROLLOUT, OLD, unready].concat(),
+            [ROLLOUT, OLD, killed].concat(),
+            [&first, CRASH].concat(),
             [ROLLOUT, OLD, pull, stall].concat(),
             [ROLLOUT, OLD, ERRORS.lines().next().unwrap()].concat(),
             [ROLLOUT, other].concat(),

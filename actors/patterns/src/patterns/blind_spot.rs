@@ -13,7 +13,38 @@ use std::collections::BTreeMap;
 use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, keys};
 
-use crate::witness::{count, quoted, truth};
+use crate::{
+    Scene,
+    witness::{count, quoted, truth},
+};
+
+/// Scenes whose cause is known.
+pub(crate) const SCENES: &[Scene] = &[
+    Scene::cause(
+        "blind_spot",
+        "a spool overflows twice",
+        r#"5s node:n1 ObjectEvent src=metrics sev=warn impact=0.75 reason=TapioSpoolDropped count=120 msg="the agent's spool lost 120 events of level high; what they would have shown is missing"
+         9s node:n1 ObjectEvent src=metrics sev=warn impact=0.5 reason=TapioSpoolDropped count=31 msg="the agent's spool lost 31 events of level normal; what they would have shown is missing""#,
+    ),
+    Scene::cause(
+        "blind_spot",
+        "the API server is not heard for a while",
+        r#"5s node:n1 ObjectEvent sev=warn reason=TapioWatchStale status=true msg="no sign from the API server for 90 s: blind for pods, events"
+         25s node:n1 ObjectEvent reason=TapioWatchStale status=false msg="the API server is heard again: pods, events""#,
+    ),
+    Scene::cause(
+        "node_oom",
+        "the node is in trouble, and what is seen of it is whole",
+        r#"1s node:n1 NodeOom reason=SystemOOM pid=11 proc=java msg="System OOM encountered, victim process: java, pid: 11"
+         2s node:n1 ObjectEvent reason=NodeNotSchedulable sev=warn
+         3s node:n1 ObjectEvent reason=TapioWatchStale status=false msg="the API server is heard again: pods""#,
+    ),
+    Scene::healthy(
+        "the API server is heard again, and nothing was lost",
+        r#"5s node:n1 ObjectEvent reason=TapioWatchStale status=false msg="the API server is heard again: pods, events"
+         6s node:n1 ObjectEvent reason=Pulled msg="Successfully pulled image in 3s""#,
+    ),
+];
 
 const SPEC: Spec = Spec {
     slug: "blind_spot",

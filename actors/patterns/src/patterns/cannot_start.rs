@@ -1,31 +1,48 @@
 //! A container ends by itself, soon after every start: a missing environment variable, a bad
 //! argument, an executable that is not there, a permission, an image for another architecture.
 //!
-//! Evidence: exits with a code the process chose (1 to 127, 255) soon after the start or again and
-//! again, or a runtime that could not execute the command; its last log line says why.
+//! Evidence: exits with a code the process chose (1 to 127, 255) or by a crash (SIGSEGV, SIGABRT,
+//! ...) soon after the start or again and again, or a runtime that could not execute the command;
+//! its last log line says why.
 //! Root: that last log line, else the first such exit or the runtime's refusal.
 //! Not this: `container_oom` and `liveness_kill` (the container was killed: exit 137 or 143);
-//! `connection_failed` (the last line names a dependency that did not answer); `missing_config`
-//! (the container was never created); `bad_config` (a ConfigMap or Secret changed just before);
-//! `bad_rollout` (only pods of a new template fail; it then leads here).
+//! `connection_failed` and `init_deadlock` (the last line names a dependency that did not answer);
+//! `api_server_overload` (it says that its lease is lost); `missing_config` (the container was
+//! never created); `bad_config` (a ConfigMap or Secret changed just before); `bad_rollout` (only
+//! pods of a new template fail; it then leads here).
 //! First look: `kubectl logs POD -c CONTAINER --previous`, then command, arguments and environment
 //! in `kubectl get pod POD -o yaml`.
+
+mod scenes;
 
 use std::collections::BTreeMap;
 
 use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, Severity, Text, keys};
 
+pub(crate) use self::scenes::SCENES;
+use super::{api_server_overload::is_lease_lost, init_deadlock::waits_for};
 use crate::{
-    last_words::{START, is_connection_error, is_own_exit, last_words, quote, rollout_before},
-    witness::same_container,
+    last_words::{
+        START, is_connection_error, is_crash, is_own_exit, last_words, quote, rollout_before,
+    },
+    witness::{same_container, touch_services},
 };
 
 const SPEC: Spec = Spec {
     slug: "cannot_start",
     title: "Container cannot start",
     wakes_on: &[Kind::ContainerTerminated, Kind::ContainerWaiting, Kind::ContainerCreateFailed],
-    leads_to: &["readiness_lost", "connection_failed", "cascading_dependency"],
+    leads_to: &[
+        "readiness_lost",
+        "connection_failed",
+        "dns_failure",
+        "cascading_dependency",
+        "admission_webhook",
+        "init_deadlock",
+        "job_failed",
+        "service_abnormal",
+    ],
 };
 
 /// Words of runtimes, shells and argument parsers, in lower case, with what they mean and what to
@@ -104,15 +121,18 @@ fn draft(view: &View<'_>, pod: Entity, starts: &[&Event]) -> Option<Draft> {
         .find(|(start, words)| cause(start, *words).is_some())
         .or_else(|| told().find(|(_, words)| words.is_some_and(is_loud)))
         .or_else(|| told().next())?;
-    if words.is_some_and(|words| is_connection_error(words.message())) {
+    let cause = cause(failed, words);
+    let is_told = words.is_some_and(|words| waits_for(words).is_some() || is_lease_lost(words));
+    // A Job tries again, and says itself when it has failed.
+    if is_told || (cause.is_none() && is_of_job(failed)) {
         return None;
     }
-    let cause = cause(failed, words);
     let label = failed.place.label();
     let root = words.filter(|words| words.order() < failed.order()).unwrap_or(failed);
     let mut draft = Draft::new(pod, EvidenceClass::ObjectStatus, root, describe(root))
         .touching(&failed.place)
         .because(because(failed, words, cause.map(|(what, _)| what)));
+    draft = touch_services(view, draft, &failed.place);
     if let Some(rollout) = rollout_before(view, failed) {
         draft = draft.step(rollout, "a rollout began just before");
     }
@@ -122,6 +142,9 @@ fn draft(view: &View<'_>, pod: Entity, starts: &[&Event]) -> Option<Draft> {
         draft = if is_symptom { draft.symptom(start, text) } else { draft.step(start, text) };
     }
     draft = draft.rule_out("container_oom", "no kill for memory was seen in this pod", &[]);
+    if let Some(words) = words.filter(|words| is_connection_error(words.message())) {
+        return Some(unconnected(draft, &label, words));
+    }
     if let Some((what, cure)) = cause {
         return Some(draft.title(format!("{label} cannot start: {what}")).advise(cure));
     }
@@ -131,8 +154,22 @@ fn draft(view: &View<'_>, pod: Entity, starts: &[&Event]) -> Option<Draft> {
     Some(doubt(view, draft, failed, words.filter(|words| is_loud(words)), starts))
 }
 
-/// Without a cause that the words name, a loud last line of a process that died at start explains;
-/// anything less leaves a doubt.
+/// A process that ends because it cannot connect shows that something else fails, and not what: if
+/// the connection's failure is seen as well, that is the story.
+fn unconnected(draft: Draft, label: &str, words: &Event) -> Draft {
+    draft
+        .title(format!("{label} cannot start: it cannot connect"))
+        .advise("see whether what the last line names runs, and listens")
+        .missing("the failed connection itself")
+        .or(
+            "connection_failed",
+            format!("what it connects to fails: {}", quote(words)),
+            "connect from the pod to what the last line names: nc -vz HOST PORT",
+        )
+}
+
+/// Without a cause that the words name, a loud last line of a process that died at start explains,
+/// or that it crashed; anything less leaves a doubt.
 fn doubt(
     view: &View<'_>,
     draft: Draft,
@@ -156,7 +193,7 @@ fn doubt(
         );
     }
     let again = starts.len() > 1 || failed.attributes.int(keys::RESTART_COUNT) > Some(0);
-    if loud.is_some() && (again || started(view, failed).is_some()) {
+    if (loud.is_some() || is_crash(failed)) && (again || started(view, failed).is_some()) {
         return draft;
     }
     draft.missing("a log line that says why it ended").or(
@@ -174,9 +211,12 @@ fn is_failed_start(view: &View<'_>, event: &Event) -> bool {
     }
     if event.kind == Kind::ContainerWaiting {
         // A back-off says that it ended, not how: any word on that is better.
-        return reason == "CrashLoopBackOff" && !view.events().any(|other| is_kill(other, event));
+        let backs_off = matches!(reason, "CrashLoopBackOff" | "BackOff");
+        return backs_off && !view.events().any(|other| is_kill(other, event));
     }
-    event.kind == Kind::ContainerCreateFailed && cause(event, None).is_some()
+    event.kind == Kind::ContainerCreateFailed
+        && reason != "FailedCreatePodSandBox"
+        && cause(event, None).is_some()
 }
 
 fn is_kill(other: &Event, of: &Event) -> bool {
@@ -190,6 +230,10 @@ fn started(view: &View<'_>, ended: &Event) -> Option<bool> {
     view.of(Kind::ContainerStarted)
         .rfind(|start| same_container(start, ended) && start.time <= ended.time)
         .map(|start| ended.time.since(start.time) <= START)
+}
+
+fn is_of_job(event: &Event) -> bool {
+    event.place.workload.as_ref().is_some_and(|owner| matches!(&*owner.kind, "Job" | "CronJob"))
 }
 
 fn is_loud(line: &Event) -> bool {
@@ -304,11 +348,25 @@ mod tests {
     }
 
     #[test]
+    fn a_crash_at_start_needs_no_words() {
+        let story = "0s a/b-1/b ContainerStarted; 1s a/b-1/b ContainerTerminated exit=139";
+        assert_eq!(one(story).unwrap().doubt(), None);
+        let untimed = one("1s a/b-1/b ContainerTerminated exit=139").unwrap();
+        assert!(untimed.doubt().is_some(), "it may have run for days");
+    }
+
+    #[test]
     fn without_the_deciding_evidence_it_stays_a_doubt() {
         let loud = "1s a/b-1/b Exception msg=\"bad port\"; 1s a/b-1/b ContainerTerminated exit=1";
         let cases = [
             ("0s a/b-1/b ContainerTerminated exit=1".to_owned(), "connection_failed"),
             ("0s a/b-1/b ContainerWaiting reason=CrashLoopBackOff".to_owned(), "container_oom"),
+            (
+                "0s a/b-1/b Log msg=\"dial tcp 10.0.0.1:5432: connection refused\"; \
+                 1s a/b-1/b ContainerTerminated exit=1"
+                    .to_owned(),
+                "connection_failed",
+            ),
             (format!("0s a/b-1 ConfigChanged oname=env change=modified; {loud}"), "bad_config"),
         ];
         for (story, alternative) in cases {
@@ -323,7 +381,6 @@ mod tests {
             "0s a/b-1/b ContainerTerminated exit=137; 9s a/b-1/b ContainerWaiting reason=CrashLoopBackOff",
             "0s a/b-1/b ContainerTerminated exit=1 reason=OOMKilled",
             "0s a/b-1/b ContainerKilling; 5s a/b-1/b ContainerWaiting reason=CrashLoopBackOff",
-            "0s a/b-1/b Log msg=\"dial tcp 10.0.0.1:5432: connection refused\"; 1s a/b-1/b ContainerTerminated exit=1",
             "0s a/b-1/b ContainerStarted; 2m a/b-1/b ContainerTerminated exit=1",
             "0s a/b-1/b ContainerCreateFailed msg=\"configmap \\\"env\\\" not found\"",
             "0s a/b-1/b ContainerTerminated exit=0 reason=Completed",

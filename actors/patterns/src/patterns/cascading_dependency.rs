@@ -11,18 +11,21 @@
 //! First look: the logs of the deepest failed service at the time of the trace, then its own
 //! restarts: `kubectl get pods -l app=SERVICE`.
 
+mod scenes;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, SpanId, Text, keys};
 
+pub(crate) use self::scenes::SCENES;
 use crate::last_words::{is_connection_error, quote};
 
 const SPEC: Spec = Spec {
     slug: "cascading_dependency",
     title: "Cascading dependency failure",
     wakes_on: &[Kind::Span],
-    leads_to: &["readiness_lost"],
+    leads_to: &["readiness_lost", "job_failed"],
 };
 
 /// Spans on a path that are looked at; real ones have some dozen, and a forged ring has no end.

@@ -2,7 +2,7 @@
 //!
 //! Evidence: refused attempts (an RST came back); attempts without an answer and SYNs sent again
 //! without an RST; failed questions for a name. Each kind of failure is told apart.
-//! Root: the first failure; a full connection tracking table on the node, if packets were dropped.
+//! Root: the first failure.
 //! Not this: `selector_mismatch` and the peer's own crash lie behind a refusal, `network_policy`
 //! and `conntrack_full` behind silence; one SYN sent again and then answered is nothing;
 //! `cascading_dependency` (the connection stands, and the peer answers with errors or too late);
@@ -10,18 +10,22 @@
 //! First look: `kubectl get endpointslices -l kubernetes.io/service-name=PEER`, then from the
 //! caller's pod `nc -vz PEER PORT` and `nslookup PEER`.
 
-use std::collections::BTreeMap;
+mod scenes;
+
+use std::{collections::BTreeMap, net::IpAddr};
 
 use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, Place, Source, Text, keys};
 
-use crate::witness::{count, quoted, times};
+pub(crate) use self::scenes::SCENES;
+use super::{conntrack_full::is_full, dns_failure};
+use crate::witness::{count, may_share_node, quoted, times};
 
 const SPEC: Spec = Spec {
     slug: "connection_failed",
     title: "Connection refused, dropped or not resolved",
     wakes_on: &[Kind::ConnectRefused, Kind::ConnectTimeout, Kind::SynRetransmit, Kind::DnsFailure],
-    leads_to: &["cascading_dependency", "readiness_lost"],
+    leads_to: &["cascading_dependency", "readiness_lost", "admission_webhook", "job_failed"],
 };
 
 /// SYNs go again after 1, 3 and 7 s: three without an answer are seven seconds of silence, and no
@@ -48,8 +52,12 @@ impl Pattern for Detector {
     fn detect(&self, view: &View<'_>) -> Vec<Draft> {
         let mut edges: BTreeMap<Entity, Vec<&Event>> = BTreeMap::new();
         let woken = |event: &&Event| SPEC.wakes_on.contains(&event.kind);
+        // The name service's own failure is one story, however many ask it.
+        let no_names = dns_failure::holds(view);
         for event in view.events().filter(|event| woken(event) || event.kind == Kind::TcpReset) {
-            if let Some(subject) = subject(event).filter(|_| !is_search_guess(view, event)) {
+            let is_others =
+                is_search_guess(view, event) || (no_names && dns_failure::is_asked(event));
+            if let Some(subject) = subject(event).filter(|_| !is_others) {
                 edges.entry(subject).or_default().push(event);
             }
         }
@@ -67,7 +75,12 @@ fn draft(view: &View<'_>, subject: Entity, events: &[&Event]) -> Option<Draft> {
     let is_silent =
         |event: &&Event| matches!(event.kind, Kind::ConnectTimeout | Kind::SynRetransmit);
     let silent: Vec<_> = events.iter().copied().filter(is_silent).collect();
-    let unnamed = shown(Kind::DnsFailure);
+    let mut unnamed = shown(Kind::DnsFailure);
+    // That a name does not exist is an answer; that nobody answered once is a packet lost.
+    let is_answer = |event: &&Event| event.attributes.text(keys::DNS_RCODE) == Some("nxdomain");
+    if unnamed.iter().map(|event| count(event)).sum::<i64>() < 2 {
+        unnamed.retain(is_answer);
+    }
     let again: i64 = of(Kind::SynRetransmit).map(count).sum();
     // An RST proves that packets pass, whatever else timed out.
     if let Some(first) = refused.first() {
@@ -157,6 +170,10 @@ fn told_unnamed(draft: Draft, root: &Event) -> Draft {
     if what == "the name does not exist" {
         return draft.rule_out("dns_failure", "the name server answered", &[root]);
     }
+    // A node that drops packets loses its questions first: its story tells why.
+    let is_silent = root.attributes.text(keys::DNS_RCODE) == Some("timeout");
+    let node = Entity::node(&root.place).filter(|_| is_silent);
+    let draft = node.into_iter().fold(draft, Draft::touch);
     // Everybody who asks that server belongs to one incident.
     draft.touch(Entity::Service { namespace: "kube-system".into(), name: "kube-dns".into() })
 }
@@ -168,15 +185,15 @@ fn told_silent(
     reset: Option<&Event>,
 ) -> Option<Draft> {
     let (first, last) = (silent.first()?, silent.last()?);
-    let full = view.find(Kind::ConntrackFull, |full| {
-        let nodes = full.place.node.as_ref().zip(first.place.node.as_ref());
-        full.order() < last.order() && nodes.is_none_or(|(one, other)| one == other)
-    });
-    if let Some(full) = full {
-        return Some(told_full(subject, silent, first, full));
+    // The node drops them all: that is a story of its own.
+    let is_cause = |full: &&Event| is_full(full) && full.order() < last.order();
+    if view.events().any(|full| is_cause(&full) && may_share_node(full, first)) {
+        return None;
     }
     let (caller, peer) = (caller(&first.place), peer(first));
     let draft = begin(subject, first, silent, "got no answer");
+    // If the node drops packets, or the network does around it, its story tells why.
+    let draft = Entity::node(&first.place).into_iter().fold(draft, Draft::touch);
     if let Some(reset) = reset {
         let draft = draft
             .step(reset, attempt(reset))
@@ -206,27 +223,8 @@ fn told_silent(
     Some(draft.rule_out("selector_mismatch", "no RST came back: nobody refuses", &[]))
 }
 
-fn told_full(subject: Entity, silent: &[&Event], first: &Event, full: &Event) -> Draft {
-    let (caller, peer) = (caller(&first.place), peer(first));
-    let text = "connection tracking table full";
-    let mut draft = Draft::new(subject, EvidenceClass::KernelProof, full, text)
-        .touching(&first.place)
-        .title(format!("{caller} gets no answer from {peer}: connection tracking table full"))
-        .because("the node's connection tracking table is full and drops new connections")
-        .advise("raise net.netfilter.nf_conntrack_max, or keep connections open")
-        .advise("find who opens so many: conntrack -L, counted by source")
-        .rule_out("network_policy", "the kernel says that its table is full", &[full]);
-    if let Some(node) = Entity::node(&full.place) {
-        draft = draft.touch(node);
-    }
-    for event in silent {
-        draft = draft.symptom(event, attempt(event)).touching(&event.place);
-    }
-    draft
-}
-
 /// Returns the edge between both ends, or the place if the other end is unknown.
-fn subject(event: &Event) -> Option<Entity> {
+pub(super) fn subject(event: &Event) -> Option<Entity> {
     let to = event.attributes.text(keys::PEER_SERVICE).map(Text::from).or_else(|| address(event));
     match to {
         Some(to) => Some(Entity::Edge { from: caller(&event.place), to }),
@@ -234,7 +232,7 @@ fn subject(event: &Event) -> Option<Entity> {
     }
 }
 
-fn caller(place: &Place) -> Text {
+pub(super) fn caller(place: &Place) -> Text {
     let owner = place.workload.as_ref().map(|owner| &owner.name);
     place.service.as_ref().or(owner).cloned().unwrap_or_else(|| place.label().into())
 }
@@ -247,7 +245,7 @@ fn address(event: &Event) -> Option<Text> {
 }
 
 /// Names the other end: `db (10.0.0.7:5432)`.
-fn peer(event: &Event) -> String {
+pub(super) fn peer(event: &Event) -> String {
     match (event.attributes.text(keys::PEER_SERVICE), address(event)) {
         (Some(service), Some(address)) => format!("{service} ({address})"),
         (Some(service), None) => service.to_owned(),
@@ -256,9 +254,12 @@ fn peer(event: &Event) -> String {
     }
 }
 
-/// Returns the service at the other end; a cluster name says its namespace itself.
-fn peer_service(event: &Event) -> Option<Entity> {
-    let name = event.attributes.text(keys::PEER_SERVICE)?;
+/// Returns the service at the other end; a cluster name says its namespace itself. A line names it
+/// as the application calls it, which is a service's name unless it is an address.
+pub(super) fn peer_service(event: &Event) -> Option<Entity> {
+    let is_name = |host: &&str| *host != "localhost" && host.parse::<IpAddr>().is_err();
+    let called = || event.attributes.text(keys::PEER_ADDRESS).filter(is_name);
+    let name = event.attributes.text(keys::PEER_SERVICE).or_else(called)?;
     let mut labels = name.split('.');
     let (name, namespace) = match (labels.next(), labels.next(), labels.next()) {
         (Some(name), Some(namespace), None | Some("svc")) => (name, Some(namespace.into())),
@@ -295,7 +296,7 @@ fn is_or_begins(name: &str, whole: &str) -> bool {
     name.starts_with(whole) || whole.strip_suffix('.') == Some(name)
 }
 
-fn attempt(event: &Event) -> String {
+pub(super) fn attempt(event: &Event) -> String {
     let again = times(count(event));
     let what = WORDS.iter().find_map(|(kind, what)| (*kind == event.kind).then_some(*what));
     let what = what.or_else(|| event.attributes.text(keys::DNS_RCODE)).unwrap_or("not resolved");
@@ -305,6 +306,7 @@ fn attempt(event: &Event) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture::events;
 
     fn one(story: &str) -> Option<Draft> {
         let mut drafts = told!(Detector, story);
@@ -329,6 +331,27 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_that_is_called_by_name_is_its_service() {
+        let cases = [
+            ("peer=db addr=10.0.0.7", Some(("shop", "db"))),
+            ("addr=db port=5432", Some(("shop", "db"))),
+            ("addr=db.data port=5432", Some(("data", "db"))),
+            ("addr=db.data.svc.cluster.local", Some(("data", "db"))),
+            ("addr=10.0.0.7", None),
+            ("addr=fd00::1", None),
+            ("addr=localhost", None),
+        ];
+        for (words, want) in cases {
+            let told = events(&format!("0s shop/cart-1/cart ConnectRefused {words}")).unwrap();
+            let service = |(namespace, name): (&str, &str)| Entity::Service {
+                namespace: namespace.into(),
+                name: name.into(),
+            };
+            assert_eq!(peer_service(&told[0]), want.map(service), "{words}");
+        }
+    }
+
+    #[test]
     fn a_refusal_outweighs_silence_on_the_same_edge() {
         let draft = one(&format!("{SILENT}\n{REFUSED}")).unwrap();
         assert!(draft.headline().contains("refused"));
@@ -342,19 +365,18 @@ mod tests {
         let draft = one(SILENT).unwrap();
         assert!(draft.headline().ends_with("packets are dropped"), "{}", draft.headline());
         assert_eq!(draft.ruled_out()[0].pattern, "selector_mismatch");
+        assert!(draft.touches().contains(&Entity::Node { name: "n1".into() }));
         let reset = "5s shop/cart-1/cart@n1%cart TcpReset peer=db addr=10.0.0.7 port=5432";
         let draft = one(&format!("{SILENT}\n{reset}")).unwrap();
         assert_eq!(draft.doubt().unwrap().alternative, "network_loss");
     }
 
     #[test]
-    fn a_full_table_of_the_same_node_is_the_root() {
+    fn a_full_table_of_the_same_node_tells_it_itself() {
         let full = |node| format!("0s node:{node} ConntrackFull\n{SILENT}");
-        let draft = one(&full("n1")).unwrap();
-        assert_eq!(draft.evidence()[0].kind, Kind::ConntrackFull);
-        assert!(draft.headline().contains("table full"), "{}", draft.headline());
+        assert_eq!(one(&full("n1")), None);
+        let draft = one(&full("n2")).unwrap();
         assert!(draft.touches().contains(&Entity::Node { name: "n1".into() }));
-        assert_eq!(one(&full("n2")).unwrap().evidence()[0].kind, Kind::SynRetransmit);
     }
 
     #[test]
@@ -374,13 +396,19 @@ mod tests {
             ("refused", "does not resolve", true),
         ];
         for (rcode, what, shared) in cases {
-            let story =
-                format!("0s svc:cart DnsFailure dns=db.shop.svc.cluster.local rcode={rcode}");
+            let story = format!("0s svc:cart DnsFailure dns=api.pay.io rcode={rcode} count=2");
             let draft = one(&story).unwrap();
             assert!(draft.headline().contains(what), "{}", draft.headline());
             let dns = |entity: &Entity| entity.to_string() == "service kube-dns";
             assert_eq!(draft.touches().iter().any(dns), shared, "{rcode}");
         }
+    }
+
+    #[test]
+    fn what_the_name_service_fails_is_its_own_story() {
+        let story = "0s svc:cart DnsFailure dns=db.shop.svc.cluster.local rcode=servfail; \
+                     1s svc:cart ConnectTimeout addr=10.96.0.10 port=53 count=3";
+        assert_eq!(one(story), None);
     }
 
     #[test]
@@ -400,6 +428,7 @@ mod tests {
             "0s svc:cart DnsFailure dns=api.io.shop.svc.cluster.local rcode=nxdomain",
             "0s svc:cart DnsFailure dns=api.io.cluster.local. rcode=nxdomain",
             "0s node:n1 ConntrackFull",
+            "0s svc:cart DnsFailure dns=api.pay.io rcode=timeout",
             "0s shop/cart-1/cart Log msg=\"connection refused\"",
         ] {
             assert!(one(story).is_none(), "{story}");
@@ -409,7 +438,7 @@ mod tests {
     #[test]
     fn one_line_of_an_application_is_no_failure() {
         for failure in
-            ["ConnectRefused peer=db", "ConnectTimeout peer=db", "DnsFailure dns=db rcode=timeout"]
+            ["ConnectRefused peer=db", "ConnectTimeout peer=db", "DnsFailure dns=db rcode=nxdomain"]
         {
             let story = format!("0s a/b/c {failure} src=app");
             assert_eq!(one(&story), None, "{story}");

@@ -1,9 +1,9 @@
-//! A container (or a systemd unit) reached its own memory limit and the kernel killed a process
-//! of it.
+//! A container (or a systemd unit) reached its own memory limit and the kernel killed a process of
+//! it.
 //!
-//! Evidence: the kernel's kill with constraint memcg; else the cgroup's `oom_kill` counter, the
-//! status `OOMKilled`, or the unit result `oom-kill`. Exit code 137 alone is not evidence: it is
-//! any SIGKILL.
+//! Evidence: the kernel's kill with constraint memcg; else the status `OOMKilled`, the unit result
+//! `oom-kill`, or the cgroup's `oom_kill` counter, which alone may have counted a child. Exit code
+//! 137 alone is not evidence: it is any SIGKILL.
 //! Root: the kernel's kill; without it the first witness of it.
 //! Not this: `node_oom` (constraint none: the node itself ran out), `liveness_kill` (the kubelet
 //! killed it, the kernel did not), `silent_child_oom` (a child died and the container lives on),
@@ -11,22 +11,36 @@
 //! First look: the working set against the limit; a step asks for a higher limit, a steady slope
 //! since a rollout is a leak.
 
+mod scenes;
+
 use std::collections::BTreeSet;
 
 use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, keys};
 
+pub(crate) use self::scenes::SCENES;
 use super::silent_child_oom::is_child_kill;
 use crate::witness::{
     Constraint, beside, by_container, constraint, count, ending, may_share_node, not_before, pid,
-    process, quoted, same_container, says_oom, spot, times, truth,
+    process, quoted, same_container, says_oom, spot, times, touch_services, truth,
+    was_asked_to_stop,
 };
 
 const SPEC: Spec = Spec {
     slug: "container_oom",
     title: "Container killed at its memory limit",
     wakes_on: &[Kind::OomKill, Kind::OomKillCounted, Kind::ContainerTerminated, Kind::UnitFailed],
-    leads_to: &["readiness_lost", "connection_failed", "cascading_dependency"],
+    leads_to: &[
+        "node_not_ready",
+        "readiness_lost",
+        "connection_failed",
+        "dns_failure",
+        "cascading_dependency",
+        "admission_webhook",
+        "init_deadlock",
+        "job_failed",
+        "service_abnormal",
+    ],
 };
 
 /// Finds containers and units that died at their memory limit.
@@ -64,6 +78,7 @@ fn decide(view: &View<'_>, group: &[&Event]) -> Option<Draft> {
         return None;
     }
     let draft = Draft::new(subject(root, group)?, class, root, text(root));
+    let draft = touch_services(view, draft, &root.place);
     let draft = group
         .iter()
         .fold(draft, |draft, witness| draft.touching(&witness.place).step(witness, text(witness)));
@@ -167,10 +182,19 @@ fn rule_out(view: &View<'_>, draft: Draft, root: &Event, kill: Option<&Event>) -
         None => draft,
     };
     let ended = beside(view, root, &[Kind::ContainerTerminated, Kind::UnitFailed]).is_some();
-    if root.place.pod.is_some() && !ended {
-        return draft.missing("the container's end: only a child process may have died");
+    if root.place.pod.is_none() || ended {
+        return draft;
     }
-    draft
+    let draft = draft.missing("the container's end: only a child process may have died");
+    if kill.is_some() {
+        return draft;
+    }
+    draft.or(
+        "silent_child_oom",
+        "a child process was killed, and its container runs on",
+        "kubectl get pod: a restart says that the container ended; `dmesg | grep -i oom` names the \
+            victim",
+    )
 }
 
 fn text(witness: &Event) -> String {
@@ -194,6 +218,7 @@ fn is_bare_kill(view: &View<'_>, end: &Event) -> bool {
         &[Kind::OomKill, Kind::OomKillCounted, Kind::ContainerKilling, Kind::PodEvicted];
     end.attributes.int(keys::EXIT_CODE) == Some(137)
         && !says_oom(end)
+        && !was_asked_to_stop(end)
         && beside(view, end, SENDERS).is_none()
         && !view.events().any(|event| says_oom(event) && same_container(event, end))
 }
@@ -263,7 +288,6 @@ mod tests {
     fn any_witness_alone_makes_one_weaker_draft() {
         let cases = [
             "0s shop/db-1/db ContainerTerminated reason=OOMKilled exit=137",
-            "0s shop/db-1/db OomKillCounted count=1",
             "0s unit:db@n1 UnitFailed result=oom-kill; 1s unit:db@n1 OomKillCounted",
             "0s a/b/c OomKillCounted; 1s a/b/c ContainerTerminated reason=OOMKilled cid=z",
         ];
@@ -272,6 +296,16 @@ mod tests {
             assert_eq!(draft.class(), EvidenceClass::ObjectStatus, "{story}");
             assert!(draft.doubt().is_none() && !draft.gaps().is_empty(), "{story}");
         }
+    }
+
+    #[test]
+    fn the_counter_alone_may_have_counted_a_child() {
+        let [draft] = &told!(Detector, "0s shop/db-1/db OomKillCounted count=1")[..] else {
+            panic!("one draft")
+        };
+        assert_eq!(draft.doubt().map(|doubt| doubt.alternative), Some("silent_child_oom"));
+        let unit = "0s unit:db@n1 OomKillCounted count=1; 1s unit:db@n1 Log msg=x";
+        assert_eq!(told!(Detector, unit)[0].doubt(), None, "a unit has no child that is silent");
     }
 
     #[test]
@@ -312,6 +346,7 @@ mod tests {
             "0s a/b/c ContainerKilling; 1s a/b/c ContainerTerminated exit=137",
             "0s a/b PodEvicted; 1s a/b/c ContainerTerminated exit=137",
             "0s a/b/c ContainerTerminated exit=0 reason=Completed",
+            "0s a/b/c ContainerTerminated exit=137 reason=Error sev=info",
             "0s a/b/c ProcessExit signal=9 pid=7",
             "0s unit:db UnitFailed result=exit-code",
             "0s a/b/c MemoryLimitReached",

@@ -5,19 +5,84 @@
 //! inotify watches and read-only root filesystems answer alike.
 //! Root: the first event of the deepest layer: device, else filesystem, else remount, else ENOSPC.
 //! Not this: `disk_pressure` (the kubelet evicts from a full node disk), `watch_limit` (ENOSPC of
-//! inotify), `bad_config` (a root filesystem that is read-only by design).
+//! inotify), `bad_config` (a root filesystem that is read-only by design), `api_server_overload`
+//! (etcd's own quota is used up, not its disk).
 //! First look: `df -h; df -i` where it was refused, and the kernel's log for the device.
 
 use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, Place, Source, keys};
 
-use crate::witness::{count, quoted, same_container, spot, times, truth};
+use super::watch_limit::is_watch;
+use crate::{
+    Scene,
+    witness::{count, quoted, same_container, spot, times, touch_services, truth},
+};
+
+/// Scenes whose cause is known.
+pub(crate) const SCENES: &[Scene] = &[
+    Scene::cause(
+        "disk_full",
+        "a device fails, its filesystem turns read-only, and a database cannot write",
+        r#"0s node:n1 IoError device=sdb msg="I/O error, dev sdb, sector 1953128 op 0x1:(WRITE)"
+         1s node:n1 FilesystemError device=sdb1 msg="EXT4-fs error (device sdb1): ext4_journal_check_start:83: Detected aborted journal"
+         1s node:n1 FilesystemReadOnly device=sdb1 msg="EXT4-fs (sdb1): Remounting filesystem read-only"
+         2s data/db-0/db@n1%StatefulSet/db FilesystemReadOnly src=app sev=error error=EROFS msg="could not write to file \"pg_wal/xlogtemp.77\": Read-only file system" trace=2
+         4s data/db-0/db@n1%StatefulSet/db FilesystemReadOnly src=app sev=error error=EROFS msg="could not write to file \"pg_wal/xlogtemp.78\": Read-only file system" trace=2"#,
+    ),
+    Scene::cause(
+        "disk_full",
+        "the disk of a node is full, say its daemons and two of its pods",
+        r#"0s unit:containerd.service@n1 StorageFull src=journal path=/var/lib/containerd error=ENOSPC msg="write /var/lib/containerd/tmp: no space left on device"
+         4s unit:containerd.service@n1 StorageFull src=journal path=/var/lib/containerd error=ENOSPC msg="write /var/lib/containerd/tmp: no space left on device"
+         2s shop/a-6d5f9c8b7-aaaaa/a@n1%a StorageFull error=ENOSPC msg="write /tmp/upload.1: no space left on device" trace=2
+         3s shop/a-6d5f9c8b7-aaaaa/a@n1%a StorageFull error=ENOSPC msg="write /tmp/upload.2: no space left on device" trace=2
+         3s shop/b-7f6b8d9c4-bbbbb/b@n1%b StorageFull error=ENOSPC msg="ENOSPC: no space left on device, write" trace=3
+         5s shop/b-7f6b8d9c4-bbbbb/b@n1%b StorageFull error=ENOSPC msg="ENOSPC: no space left on device, write" trace=3"#,
+    ),
+    Scene::cause(
+        "cannot_start",
+        "a write is refused for want of rights, not of space",
+        r#"0s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ContainerStarted restarts=0
+         1s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart Log sev=error msg="mkdir /data/cache: permission denied"
+         1s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ContainerTerminated exit=1 reason=Error
+         1s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ContainerWaiting reason=CrashLoopBackOff"#,
+    ),
+    Scene::unknown(
+        "disk_full",
+        "an application says that no space is left, and nobody else does",
+        r#"0s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart StorageFull error=ENOSPC msg="write /data/x: no space left on device"
+         3s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart StorageFull error=ENOSPC msg="write /data/y: no space left on device""#,
+    ),
+    Scene::unknown(
+        "disk_full",
+        "a program writes where its filesystem may be read-only by design",
+        r#"0s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart FilesystemReadOnly src=app error=EROFS msg="open /app/cache.db: read-only file system"
+         3s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart FilesystemReadOnly src=app error=EROFS msg="open /app/cache.db: read-only file system""#,
+    ),
+    Scene::healthy(
+        "an empty drive, and a line that quotes a customer",
+        r#"0s node:n1 IoError device=sr0 msg="I/O error, dev sr0, sector 0 op 0x0:(READ)"
+         1s node:n1 IoError device=sr0 msg="I/O error, dev sr0, sector 0 op 0x0:(READ)"
+         2s shop/desk-6d5f9c8b7-k2x4p/desk@n1%desk StorageFull error=ENOSPC msg="ticket 4711: the customer reports No space left on device" trace=2
+         3s shop/desk-6d5f9c8b7-k2x4p/desk@n1%desk Log msg="ticket 4711 closed" trace=2"#,
+    ),
+];
 
 const SPEC: Spec = Spec {
     slug: "disk_full",
     title: "Disk full, read-only or failing",
     wakes_on: &[Kind::StorageFull, Kind::FilesystemReadOnly, Kind::FilesystemError, Kind::IoError],
-    leads_to: &["disk_pressure", "cannot_start", "connection_failed", "cascading_dependency"],
+    leads_to: &[
+        "disk_pressure",
+        "image_pull",
+        "node_not_ready",
+        "cannot_start",
+        "connection_failed",
+        "cascading_dependency",
+        "api_server_overload",
+        "job_failed",
+        "service_abnormal",
+    ],
 };
 
 /// Layers, the deepest first: trouble in one explains those after it.
@@ -40,10 +105,16 @@ impl Pattern for Detector {
         let (on_device, elsewhere): (Vec<_>, Vec<_>) = view
             .events()
             .filter(|event| LAYERS.contains(&event.kind) && !is_empty_drive(event))
+            .filter(|event| !is_watch(event) && !is_of_etcd(event))
             .partition(|event| device(event).is_some());
         let mut groups: Vec<Vec<&Event>> = Vec::new();
         // Events that name a device come first, so that those that name none can join them.
         for event in on_device.into_iter().chain(elsewhere) {
+            // Refused writes come by the thousand, and most are like the one before.
+            if let Some(group) = groups.last_mut().filter(|group| is_repeat(group, event)) {
+                group.push(event);
+                continue;
+            }
             match groups.iter_mut().find(|group| group.iter().any(|one| is_one_disk(one, event))) {
                 Some(group) => group.push(event),
                 None => groups.push(vec![event]),
@@ -61,6 +132,11 @@ fn device(event: &Event) -> Option<&str> {
 /// Says whether it is an optical or floppy drive, which errs whenever it is empty.
 fn is_empty_drive(event: &Event) -> bool {
     device(event).is_some_and(|name| name.starts_with("sr") || name.starts_with("fd"))
+}
+
+/// Says whether etcd's own quota is used up: its disk may be half empty.
+fn is_of_etcd(event: &Event) -> bool {
+    event.attributes.text(keys::REASON) == Some("EtcdNoSpace")
 }
 
 /// Says whether both are of one disk: a disk and its partition are one; an event that names no
@@ -83,6 +159,17 @@ fn is_one_disk(one: &Event, other: &Event) -> bool {
     }
 }
 
+/// Says whether an event is the last one of a group once more.
+fn is_repeat(group: &[&Event], event: &Event) -> bool {
+    let same = |last: &&Event| {
+        std::ptr::eq(&*last.place, &*event.place)
+            && last.kind == event.kind
+            && last.attributes.text(keys::DEVICE) == event.attributes.text(keys::DEVICE)
+            && last.attributes.text(keys::PATH) == event.attributes.text(keys::PATH)
+    };
+    group.last().is_some_and(same)
+}
+
 /// Says whether `part` is `disk` or a partition of it: `sda1` of `sda`, `nvme0n1p2` of `nvme0n1`.
 fn is_part(part: &str, disk: &str) -> bool {
     let Some(rest) = part.strip_prefix(disk) else { return false };
@@ -103,7 +190,12 @@ fn draft(view: &View<'_>, group: &[&Event]) -> Option<Draft> {
         layer.clone().find(|event| !is_of_app(event)).or_else(|| layer.next())
     })?;
     let by_app = group.iter().all(|event| is_of_app(event));
+    let full = root.kind == Kind::StorageFull;
     let pressed = view.events().find(|event| is_pressed(event, &root.place));
+    // It is the node's own disk, no volume: that is a story of its own.
+    if full && pressed.is_some() {
+        return None;
+    }
     let lines: i64 = group.iter().filter(|it| it.kind == root.kind).map(|it| count(it)).sum();
     if by_app && lines < APP_LINES_MIN && pressed.is_none() {
         return None;
@@ -115,10 +207,9 @@ fn draft(view: &View<'_>, group: &[&Event]) -> Option<Draft> {
         Source::App | Source::Otlp => EvidenceClass::LogTemplate,
     };
     let disk = group.iter().find_map(|event| device(event));
-    let path = root.attributes.text(keys::PATH).filter(|_| root.place.pod.is_none());
-    let subject = match disk.or(path) {
+    let subject = match disk {
         Some(name) => filesystem(&root.place, name),
-        None => Entity::narrowest(&root.place)?,
+        None => subject(root)?,
     };
     let named = name(root, disk);
     let (what, why) = cause(root.kind);
@@ -126,8 +217,10 @@ fn draft(view: &View<'_>, group: &[&Event]) -> Option<Draft> {
     let draft = Draft::new(subject, class, root, text(root))
         .title(format!("{named} {what}{again}"))
         .because(format!("{named} {why}{}.", quoted(root)));
-    let draft = group.iter().fold(draft, |draft, event| {
-        let draft = draft.touching(&event.place);
+    let draft = places(group)
+        .into_iter()
+        .fold(draft, |draft, place| touch_services(view, draft.touching(place), place));
+    let draft = group.iter().take(Draft::EVIDENCE_MAX).fold(draft, |draft, event| {
         if is_of_app(event) {
             draft.symptom(event, text(event))
         } else {
@@ -137,9 +230,7 @@ fn draft(view: &View<'_>, group: &[&Event]) -> Option<Draft> {
     // Those who write to a node's disk join the incident of whoever sees the disk itself.
     let node = Entity::node(&root.place);
     let draft = node.into_iter().fold(advise(draft, root, &named), Draft::touch);
-    let full = root.kind == Kind::StorageFull;
     match pressed {
-        Some(event) if full => Some(of_node(draft, event)),
         Some(_) | None if by_app => Some(doubt(draft, root)),
         Some(event) => Some(draft.step(event, "the kubelet reports disk pressure")),
         None if full => {
@@ -148,6 +239,17 @@ fn draft(view: &View<'_>, group: &[&Event]) -> Option<Draft> {
         }
         None => Some(draft),
     }
+}
+
+/// Returns the places of events, each once: thousands of refused writes have a few.
+fn places<'a>(group: &[&'a Event]) -> Vec<&'a Place> {
+    let mut places: Vec<&Place> = Vec::new();
+    for event in group {
+        if !places.iter().any(|known| std::ptr::eq(*known, &*event.place)) {
+            places.push(&event.place);
+        }
+    }
+    places
 }
 
 fn is_of_app(event: &Event) -> bool {
@@ -159,6 +261,15 @@ fn is_pressed(event: &Event, place: &Place) -> bool {
         && event.attributes.text(keys::CONDITION) == Some("DiskPressure")
         && truth(event, keys::STATUS) != Some(false)
         && (place.node.is_none() || event.place.node == place.node)
+}
+
+/// Returns what a refused write is about: the filesystem that it names, else who wrote.
+pub(super) fn subject(event: &Event) -> Option<Entity> {
+    let path = event.attributes.text(keys::PATH).filter(|_| event.place.pod.is_none());
+    match device(event).or(path) {
+        Some(name) => Some(filesystem(&event.place, name)),
+        None => Entity::narrowest(&event.place),
+    }
 }
 
 fn filesystem(place: &Place, name: &str) -> Entity {
@@ -214,17 +325,6 @@ fn advise(draft: Draft, root: &Event, named: &str) -> Draft {
                 writable unchecked.",
             )
     }
-}
-
-fn of_node(draft: Draft, pressed: &Event) -> Draft {
-    let draft = match Entity::node(&pressed.place) {
-        Some(node) => draft.touch(node),
-        None => draft,
-    };
-    draft
-        .step(pressed, "the kubelet reports disk pressure: it is the node's disk, not a volume")
-        .rule_out("watch_limit", "the node's disk is short of space", &[pressed])
-        .advise("It is the node's disk: prune images and logs before the kubelet evicts.")
 }
 
 fn doubt(draft: Draft, root: &Event) -> Draft {
@@ -299,11 +399,9 @@ mod tests {
 
     #[test]
     fn disk_pressure_says_that_it_is_the_node() {
-        let story =
-            "0s a/b/c@n1 StorageFull; 5s node:n1 NodeCondition condition=DiskPressure status=true";
-        let [draft] = &told!(Detector, story)[..] else { panic!("one draft") };
-        assert!(draft.doubt().is_none());
-        assert!(draft.touches().contains(&Entity::Node { name: "n1".into() }));
+        let story = "0s a/b/c@n1 StorageFull src=kernel; 5s node:n1 NodeCondition condition=DiskPressure \
+             status=true";
+        assert_eq!(told!(Detector, story), [], "the node's disk is another story");
         let volume = told!(Detector, "0s a/b/c@n1 StorageFull src=kernel");
         assert_eq!(volume[0].ruled_out()[0].pattern, "disk_pressure");
     }

@@ -1,12 +1,13 @@
 //! A node cannot pull a container's image: a missing tag, no access, a rate limit, another
-//! architecture, a certificate, or a registry that cannot be reached.
+//! architecture, a certificate, a registry that cannot be reached, or a node without space.
 //!
 //! Evidence: the kubelet's failed pulls, and the registry's answer quoted in their message.
 //! Root: the first failed pull whose message names the cause, else the first failed pull.
-//! Not this: `cni_failure` (the sandbox fails before any pull); `cannot_start` (the image is there
-//! and its process ends); `dns_failure` and `network_policy` (every image of that registry fails:
-//! they are below a registry that cannot be reached); `stale_credentials` (the registry refuses a
-//! pull secret that worked).
+//! Not this: `disk_full` (what else is written to the node's disk is refused too); `cni_failure`
+//! (the sandbox fails before any pull); `cannot_start` (the image is there and its process ends);
+//! `dns_failure` and `network_policy` (every image of that registry fails: they are below a
+//! registry that cannot be reached); `stale_credentials` (the registry refuses a pull secret that
+//! worked).
 //! First look: `kubectl describe pod POD`, then `crictl pull IMAGE` on the node.
 
 use std::{collections::BTreeMap, time::Duration};
@@ -15,15 +16,93 @@ use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, Text, keys};
 
 use crate::{
+    Scene,
     last_words::{quote, rollout_before},
-    witness::{count, same_container},
+    witness::{count, same_container, touch_services},
 };
+
+/// Scenes whose cause is known.
+pub(crate) const SCENES: &[Scene] = &[
+    Scene::cause(
+        "image_pull",
+        "a tag that is not there",
+        r#"0s shop/cart-7f6b8d9c4-x2kq9@n2%cart PodScheduled
+         1s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ObjectEvent reason=Pulling msg="Pulling image \"shop/cart:v9\""
+         2s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ImagePullFailed reason=Failed image=shop/cart:v9 msg="Failed to pull image \"shop/cart:v9\": rpc error: code = NotFound desc = failed to resolve reference \"docker.io/shop/cart:v9\": docker.io/shop/cart:v9: not found"
+         2s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ImagePullFailed reason=Failed msg="Error: ErrImagePull"
+         3s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ImagePullFailed reason=BackOff image=shop/cart:v9 msg="Back-off pulling image \"shop/cart:v9\""
+         3s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ImagePullFailed reason=ImagePullBackOff image=shop/cart:v9 msg="Back-off pulling image \"shop/cart:v9\""
+         3s svc:shop/cart%cart EndpointsChanged ready=0 not_ready=1
+         5s shop/front-6d5f9c8b7-k2x4p/front@n1%front ConnectRefused addr=10.96.0.20 port=80 peer=cart error=ECONNREFUSED trace=2
+         7s shop/front-6d5f9c8b7-k2x4p/front@n1%front ConnectRefused addr=10.96.0.20 port=80 peer=cart error=ECONNREFUSED trace=2"#,
+    ),
+    Scene::cause(
+        "image_pull",
+        "a repository that the registry does not show",
+        r#"1s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ImagePullFailed reason=Failed image=shop/cart:v9 msg="Failed to pull image \"shop/cart:v9\": pull access denied, repository does not exist or may require authorization: insufficient_scope: authorization failed"
+         2s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ImagePullFailed reason=ErrImagePull image=shop/cart:v9 msg="pull access denied""#,
+    ),
+    Scene::cause(
+        "image_pull",
+        "a registry that two workloads cannot reach",
+        r#"0s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ImagePullFailed reason=Failed image=reg.example/cart:v9 msg="Failed to pull image \"reg.example/cart:v9\": dial tcp 192.0.2.9:443: i/o timeout"
+         15s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ImagePullFailed reason=Failed image=reg.example/cart:v9 msg="Failed to pull image \"reg.example/cart:v9\": dial tcp 192.0.2.9:443: i/o timeout"
+         2s shop/pay-6d5f9c8b7-k2x4p/pay@n1%pay ImagePullFailed reason=Failed image=reg.example/pay:v3 msg="Failed to pull image \"reg.example/pay:v3\": dial tcp 192.0.2.9:443: i/o timeout" trace=2
+         17s shop/pay-6d5f9c8b7-k2x4p/pay@n1%pay ImagePullFailed reason=Failed image=reg.example/pay:v3 msg="Failed to pull image \"reg.example/pay:v3\": dial tcp 192.0.2.9:443: i/o timeout" trace=2"#,
+    ),
+    Scene::cause(
+        "cannot_start",
+        "the image is there, and its process does not stay",
+        r#"0s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ObjectEvent reason=Pulled msg="Successfully pulled image \"shop/cart:v9\" in 2s"
+         1s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ContainerStarted restarts=0
+         1s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart Log sev=error msg="Error: Cannot find module '/srv/index.js'"
+         1s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ContainerTerminated exit=1 reason=Error
+         1s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ContainerWaiting reason=CrashLoopBackOff"#,
+    ),
+    Scene::cause(
+        "missing_config",
+        "the image is there, and a Secret is not",
+        r#"0s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ObjectEvent reason=Pulled msg="Container image \"shop/cart:v9\" already present on machine"
+         1s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ContainerCreateFailed reason=Failed msg="Error: secret \"regcred\" not found"
+         2s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ContainerCreateFailed reason=CreateContainerConfigError msg="secret \"regcred\" not found""#,
+    ),
+    Scene::cause(
+        "disk_full",
+        "the disk of the node is full, so no image can be unpacked on it",
+        r#"0s unit:containerd.service@n2 StorageFull src=journal path=/var/lib/containerd error=ENOSPC msg="failed to extract layer: write /var/lib/containerd/io/x: no space left on device"
+         3s unit:containerd.service@n2 StorageFull src=journal path=/var/lib/containerd error=ENOSPC msg="failed to extract layer: write /var/lib/containerd/io/y: no space left on device"
+         1s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ImagePullFailed reason=Failed image=shop/cart:v9 msg="Failed to pull image \"shop/cart:v9\": failed to extract layer: write /var/lib/containerd/io/x: no space left on device" trace=2
+         2s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ImagePullFailed reason=ErrImagePull image=shop/cart:v9 msg="failed to extract layer: write /var/lib/containerd/io/x: no space left on device" trace=2"#,
+    ),
+    Scene::unknown(
+        "image_pull",
+        "it backs off, and the answer of the registry was not seen",
+        r#"1s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ImagePullFailed reason=BackOff image=shop/cart:v9 count=7 msg="Back-off pulling image \"shop/cart:v9\""
+         2s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ImagePullFailed reason=ImagePullBackOff image=shop/cart:v9 msg="Back-off pulling image \"shop/cart:v9\"""#,
+    ),
+    Scene::healthy(
+        "the second attempt gets the image",
+        r#"0s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ImagePullFailed reason=Failed image=shop/cart:v9 msg="Failed to pull image \"shop/cart:v9\": net/http: TLS handshake timeout"
+         1s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ImagePullFailed reason=ErrImagePull image=shop/cart:v9 msg="net/http: TLS handshake timeout"
+         2s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ImagePullFailed reason=BackOff count=2 image=shop/cart:v9 msg="Back-off pulling image \"shop/cart:v9\""
+         12s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ObjectEvent reason=Pulled msg="Successfully pulled image \"shop/cart:v9\" in 3s"
+         13s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ContainerStarted restarts=0"#,
+    ),
+];
 
 const SPEC: Spec = Spec {
     slug: "image_pull",
     title: "Image cannot be pulled",
     wakes_on: &[Kind::ImagePullFailed, Kind::ContainerWaiting],
-    leads_to: &["readiness_lost", "connection_failed", "cascading_dependency"],
+    leads_to: &[
+        "readiness_lost",
+        "connection_failed",
+        "cascading_dependency",
+        "admission_webhook",
+        "init_deadlock",
+        "job_failed",
+        "service_abnormal",
+    ],
 };
 
 /// The kubelet says at once that it backs off, and tries again ten seconds after the first failure.
@@ -36,29 +115,53 @@ struct Cause {
     marks: &'static [&'static str],
     what: &'static str,
     cure: &'static str,
-    /// Says whether the registry, not the image, is at fault: every image of it fails.
-    of_registry: bool,
+    /// What is at fault.
+    at: At,
+}
+
+/// What is at fault if an image cannot be pulled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    /// The image, or who asks for it.
+    Image,
+    /// The registry: every image of it fails.
+    Registry,
+    /// The node: every image fails on it.
+    Node,
 }
 
 /// The first that fits decides: the general words come last.
 const CAUSES: &[Cause] = &[
     Cause {
+        marks: &["no space left on device"],
+        what: "the node's disk is full",
+        cure: "free the node's disk: crictl rmi --prune, and rotate logs; raise the disk or lower \
+               the kubelet's image thresholds",
+        at: At::Node,
+    },
+    Cause {
+        marks: &["errimageneverpull", "pull policy of never"],
+        what: "the image is not on the node, and it is never to be pulled",
+        cure: "load the image onto the node, or set imagePullPolicy: IfNotPresent",
+        at: At::Image,
+    },
+    Cause {
         marks: &["toomanyrequests", "too many requests", "rate limit", "code 429"],
         what: "the registry limits the rate of pulls",
         cure: "pull with credentials, or through a mirror or pull-through cache",
-        of_registry: true,
+        at: At::Registry,
     },
     Cause {
         marks: &["x509", "certificate"],
         what: "the registry's certificate is not trusted",
         cure: "renew the registry's certificate, or give its authority to the node's runtime",
-        of_registry: true,
+        at: At::Registry,
     },
     Cause {
         marks: &["no match for platform", "no matching manifest"],
         what: "the image has no variant for the node's architecture",
         cure: "build the image for the node's architecture, or select nodes by kubernetes.io/arch",
-        of_registry: false,
+        at: At::Image,
     },
     Cause {
         marks: &[
@@ -71,7 +174,7 @@ const CAUSES: &[Cause] = &[
         ],
         what: "the registry denies access, or has no such repository",
         cure: "check the repository's name and the pod's imagePullSecrets",
-        of_registry: false,
+        at: At::Image,
     },
     Cause {
         marks: &[
@@ -86,19 +189,19 @@ const CAUSES: &[Cause] = &[
         ],
         what: "the registry cannot be reached from the node",
         cure: "check name resolution and egress from the node to the registry: curl -v https://REGISTRY/v2/",
-        of_registry: true,
+        at: At::Registry,
     },
     Cause {
         marks: &["manifest unknown", "not found"],
         what: "the tag does not exist",
         cure: "correct the tag, or push the image; kubectl rollout undo brings the last one back",
-        of_registry: false,
+        at: At::Image,
     },
     Cause {
         marks: &["invalidimagename", "invalid reference format", "couldn't parse image"],
         what: "the name is not an image reference",
         cure: "correct the image of the container",
-        of_registry: false,
+        at: At::Image,
     },
 ];
 
@@ -128,13 +231,14 @@ impl Pattern for Detector {
 fn draft(view: &View<'_>, owner: Entity, pulls: &[&Event]) -> Option<Draft> {
     let told = pulls.iter().find_map(|pull| Some((*pull, cause(pull)?)));
     let root = told.map(|(pull, _)| pull).or_else(|| pulls.first().copied())?;
-    if told.is_some_and(|(_, cause)| cause.of_registry) && !goes_on(pulls) {
+    if told.is_some_and(|(_, cause)| cause.at == At::Registry) && !goes_on(pulls) {
         return None;
     }
     let image = image(root).or_else(|| pulls.iter().find_map(|pull| image(pull)));
     let name = image.unwrap_or("of unknown name");
     let label = root.place.label();
     let mut draft = Draft::new(owner, EvidenceClass::EventText, root, quote(root));
+    draft = touch_services(view, draft, &root.place);
     if let Some(rollout) = rollout_before(view, root) {
         draft = draft.step(rollout, "a rollout asked for the image");
     }
@@ -152,10 +256,13 @@ fn draft(view: &View<'_>, owner: Entity, pulls: &[&Event]) -> Option<Draft> {
     let Some((_, cause)) = told else {
         return Some(undecided(draft, &label, name));
     };
-    if cause.of_registry {
+    let shared = match cause.at {
+        At::Image => None,
         // Every workload that pulls from there suffers alike, and belongs to one incident.
-        draft = draft.touch(Entity::Service { namespace: Text::default(), name: registry(name) });
-    }
+        At::Registry => Some(Entity::Service { namespace: Text::default(), name: registry(name) }),
+        At::Node => Entity::node(&root.place),
+    };
+    draft = shared.into_iter().fold(draft, Draft::touch);
     let draft = draft
         .title(format!("image {name} cannot be pulled: {}", cause.what))
         .because(format!("{label} waits for its image: {}", cause.what))
@@ -198,8 +305,13 @@ fn is_pulled_after(view: &View<'_>, failed: &Event) -> bool {
 /// Says whether a registry failed more than one attempt: the next one often succeeds.
 fn goes_on(pulls: &[&Event]) -> bool {
     let (Some(first), Some(last)) = (pulls.first(), pulls.last()) else { return false };
-    let attempts = pulls.iter().filter(|pull| pull.kind == Kind::ImagePullFailed);
-    last.time.since(first.time) >= RETRY || attempts.into_iter().any(|pull| count(pull) > 1)
+    // A back-off is repeated while nobody tries.
+    let is_attempt = |pull: &&&Event| {
+        let reason = pull.attributes.text(keys::REASON).unwrap_or_default();
+        pull.kind == Kind::ImagePullFailed && !matches!(reason, "BackOff" | "ImagePullBackOff")
+    };
+    let mut attempts = pulls.iter().filter(is_attempt);
+    last.time.since(first.time) >= RETRY || attempts.any(|pull| count(pull) > 1)
 }
 
 fn cause(pull: &Event) -> Option<&'static Cause> {
@@ -233,6 +345,8 @@ mod tests {
         let cases = [
             ("docker.io/shop/cart:v9: not found", "tag does not exist"),
             ("manifest unknown", "tag does not exist"),
+            ("failed to extract layer: write /x: no space left on device", "disk is full"),
+            ("image is not present with pull policy of Never", "never to be pulled"),
             ("pull access denied, insufficient_scope: authorization failed", "denies access"),
             ("unexpected status: 429 Too Many Requests - toomanyrequests", "limits the rate"),
             ("no match for platform in manifest: not found", "architecture"),

@@ -11,15 +11,89 @@
 use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, keys};
 
-use crate::witness::{
-    beside, by_container, count, ending, not_before, quoted, same_container, says_oom, spot, times,
+use crate::{
+    Scene,
+    witness::{
+        beside, by_container, count, ending, not_before, quoted, same_container, says_oom, spot,
+        times, touch_services, was_asked_to_stop,
+    },
 };
+
+/// Scenes whose cause is known.
+pub(crate) const SCENES: &[Scene] = &[
+    Scene::cause(
+        "liveness_kill",
+        "a slow answer is a kill, again and again, and callers are refused",
+        r#"0s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ProbeFailed probe=liveness reason=Unhealthy count=3 msg="Liveness probe failed: Get \"http://10.42.0.9/live\": context deadline exceeded"
+         0s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ContainerKilling probe=liveness reason=Killing msg="Container cart failed liveness probe, will be restarted"
+         10s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ContainerTerminated exit=137 reason=Error hash=7f6b8d9c4
+         10s shop/cart-7f6b8d9c4-x2kq9@n2%cart PodReadiness status=false reason=ContainersNotReady
+         10s svc:shop/cart%cart EndpointsChanged ready=0 not_ready=1
+         11s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ContainerStarted restarts=1 cid=5b5b
+         11s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ProbeFailed probe=readiness reason=Unhealthy msg="Readiness probe failed: dial tcp 10.42.0.9:8080: connect: connection refused"
+         12s shop/front-6d5f9c8b7-k2x4p/front@n1%front ConnectRefused addr=10.42.0.9 port=8080 peer=cart error=ECONNREFUSED trace=2
+         13s shop/front-6d5f9c8b7-k2x4p/front@n1%front ConnectRefused addr=10.42.0.9 port=8080 peer=cart error=ECONNREFUSED trace=2"#,
+    ),
+    Scene::cause(
+        "liveness_kill",
+        "a slow start is killed by its startup probe",
+        r#"0s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ContainerStarted restarts=0
+         9s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ProbeFailed probe=startup reason=Unhealthy count=3 msg="Startup probe failed: HTTP probe failed with statuscode: 503"
+         9s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ContainerKilling probe=startup reason=Killing msg="Container cart failed startup probe, will be restarted"
+         10s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ContainerTerminated exit=143 reason=Error
+         11s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ContainerStarted restarts=1 cid=5b5b"#,
+    ),
+    Scene::cause(
+        "container_oom",
+        "its probe fails because the kernel killed it",
+        r#"0s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ProbeFailed probe=liveness reason=Unhealthy msg="Liveness probe failed: Get \"http://10.42.0.9/live\": EOF"
+         500ms shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart OomKill constraint=memcg pid=4242 proc=java msg="Memory cgroup out of memory: Killed process 4242 (java)"
+         2s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ContainerTerminated exit=137 reason=OOMKilled
+         3s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ContainerStarted restarts=1 cid=5b5b"#,
+    ),
+    Scene::cause(
+        "readiness_lost",
+        "liveness fails once, readiness goes on failing, and nobody kills",
+        r#"0s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ProbeFailed probe=liveness reason=Unhealthy msg="Liveness probe failed: HTTP probe failed with statuscode: 503"
+         1s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ProbeFailed probe=readiness reason=Unhealthy count=3 msg="Readiness probe failed: HTTP probe failed with statuscode: 503"
+         2s shop/cart-7f6b8d9c4-x2kq9@n2%cart PodReadiness status=false reason=ContainersNotReady
+         2s svc:shop/cart%cart EndpointsChanged ready=1 not_ready=1"#,
+    ),
+    Scene::unknown(
+        "liveness_kill",
+        "the probe fails, and a SIGKILL that nobody saw sent",
+        r#"0s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ProbeFailed probe=liveness reason=Unhealthy count=3 msg="Liveness probe failed: HTTP probe failed with statuscode: 500"
+         3s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ContainerTerminated exit=137 reason=Error
+         4s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ContainerStarted restarts=1 cid=5b5b"#,
+    ),
+    Scene::healthy(
+        "a probe that fails once",
+        r#"0s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ProbeFailed probe=liveness reason=Unhealthy msg="Liveness probe failed: Get \"http://10.42.0.9/live\": context deadline exceeded"
+         9s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart Log msg="GET /cart 200""#,
+    ),
+    Scene::healthy(
+        "a pod that is deleted fails its probes on the way out",
+        r#"0s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ContainerKilling reason=Killing msg="Stopping container cart"
+         2s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ProbeFailed probe=liveness reason=Unhealthy msg="Liveness probe failed: dial tcp 10.42.0.9:8080: connect: connection refused"
+         30s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ContainerTerminated sev=info exit=137 reason=Error
+         31s svc:shop/cart%cart EndpointsChanged ready=1 not_ready=0"#,
+    ),
+];
 
 const SPEC: Spec = Spec {
     slug: "liveness_kill",
     title: "Killed by the liveness probe",
     wakes_on: &[Kind::ContainerKilling, Kind::ProbeFailed],
-    leads_to: &["readiness_lost", "connection_failed", "cascading_dependency"],
+    leads_to: &[
+        "readiness_lost",
+        "connection_failed",
+        "dns_failure",
+        "cascading_dependency",
+        "admission_webhook",
+        "init_deadlock",
+        "job_failed",
+        "service_abnormal",
+    ],
 };
 
 /// Finds containers that the kubelet killed over a failed probe.
@@ -89,6 +163,7 @@ fn decide(view: &View<'_>, killings: &[&Event]) -> Option<Draft> {
                 it{}.",
             quoted(root)
         ));
+    let draft = touch_services(view, draft, &killing.place);
     let draft = mine().fold(draft, |draft, event| cite(draft, event, killing));
     let draft = slowed(view, draft, killing);
     let end = mine().find(|e| e.kind == Kind::ContainerTerminated && not_before(e, killing));
@@ -168,6 +243,7 @@ fn is_untold(view: &View<'_>, end: &Event) -> bool {
     const SENDERS: &[Kind] = &[Kind::ContainerKilling, Kind::PodEvicted];
     matches!(end.attributes.int(keys::EXIT_CODE), Some(137 | 143))
         && !is_oom(view, end)
+        && !was_asked_to_stop(end)
         && beside(view, end, SENDERS).is_none()
         && failure_before(view, end).is_some()
 }

@@ -14,13 +14,77 @@ use std::collections::{BTreeMap, BTreeSet};
 use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, Text, keys};
 
-use crate::last_words::quote;
+use crate::{Scene, last_words::quote, witness::touch_services};
+
+/// Scenes whose cause is known.
+pub(crate) const SCENES: &[Scene] = &[
+    Scene::cause(
+        "missing_config",
+        "a Secret that nobody made",
+        r#"0s shop/cart-7f6b8d9c4-x2kq9@n2%cart PodScheduled
+         1s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ContainerCreateFailed reason=Failed count=2 msg="Error: secret \"db-password\" not found"
+         2s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ContainerCreateFailed reason=CreateContainerConfigError msg="secret \"db-password\" not found"
+         2s svc:shop/cart%cart EndpointsChanged ready=0 not_ready=1
+         4s shop/front-6d5f9c8b7-k2x4p/front@n1%front ConnectRefused addr=10.96.0.20 port=80 peer=cart error=ECONNREFUSED trace=2
+         6s shop/front-6d5f9c8b7-k2x4p/front@n1%front ConnectRefused addr=10.96.0.20 port=80 peer=cart error=ECONNREFUSED trace=2"#,
+    ),
+    Scene::cause(
+        "missing_config",
+        "a ConfigMap is deleted, and the next pod cannot mount it",
+        r#"0s shop/x%cart ConfigChanged okind=ConfigMap oname=cart-env change=deleted msg="ConfigMap shop/cart-env deleted"
+         9s shop/cart-7f6b8d9c4-x2kq9@n2%cart PodScheduled
+         10s shop/cart-7f6b8d9c4-x2kq9@n2%cart MountFailed reason=FailedMount count=4 msg="MountVolume.SetUp failed for volume \"env\" : configmap \"cart-env\" not found""#,
+    ),
+    Scene::cause(
+        "missing_config",
+        "a key is missing in a ConfigMap that two workloads read",
+        r#"1s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ContainerCreateFailed reason=Failed msg="Error: couldn't find key DB_HOST in ConfigMap shop/env"
+         2s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ContainerCreateFailed reason=CreateContainerConfigError msg="couldn't find key DB_HOST in ConfigMap shop/env"
+         2s shop/pay-6d5f9c8b7-k2x4p/pay@n1%pay ContainerCreateFailed reason=Failed msg="Error: couldn't find key DB_HOST in ConfigMap shop/env" trace=2
+         3s shop/pay-6d5f9c8b7-k2x4p/pay@n1%pay ContainerCreateFailed reason=CreateContainerConfigError msg="couldn't find key DB_HOST in ConfigMap shop/env" trace=2"#,
+    ),
+    Scene::cause(
+        "cannot_start",
+        "the object is there, and the variable is not in it",
+        r#"0s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ContainerStarted restarts=0
+         1s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart Log sev=error msg="required env DB_HOST not found"
+         1s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ContainerTerminated exit=1 reason=Error
+         1s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ContainerWaiting reason=CrashLoopBackOff"#,
+    ),
+    Scene::cause(
+        "image_pull",
+        "it waits for an image that is not found",
+        r#"1s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ImagePullFailed reason=Failed image=shop/secret:v7 msg="Failed to pull image \"shop/secret:v7\": rpc error: code = NotFound desc = failed to resolve reference: not found"
+         2s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ImagePullFailed reason=ImagePullBackOff image=shop/secret:v7 msg="Back-off pulling image \"shop/secret:v7\"""#,
+    ),
+    Scene::unknown(
+        "missing_config",
+        "the status says that configuration is wanting, and not which",
+        "1s shop/cart-7f6b8d9c4-x2kq9@n2%cart PodScheduled
+         2s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ContainerCreateFailed reason=CreateContainerConfigError",
+    ),
+    Scene::healthy(
+        "a mount that waits for a moment for the kubelet",
+        r#"0s shop/cart-7f6b8d9c4-x2kq9@n2%cart PodScheduled
+         1s shop/cart-7f6b8d9c4-x2kq9@n2%cart MountFailed reason=FailedMount msg="MountVolume.SetUp failed for volume \"kube-api-access-x2kq9\" : failed to sync configmap cache: timed out waiting for the condition"
+         3s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ContainerStarted restarts=0
+         9s shop/cart-7f6b8d9c4-x2kq9@n2%cart PodReadiness status=true"#,
+    ),
+];
 
 const SPEC: Spec = Spec {
     slug: "missing_config",
     title: "ConfigMap or Secret missing",
     wakes_on: &[Kind::ContainerWaiting, Kind::ContainerCreateFailed, Kind::MountFailed],
-    leads_to: &["readiness_lost", "connection_failed", "cascading_dependency"],
+    leads_to: &[
+        "readiness_lost",
+        "connection_failed",
+        "cascading_dependency",
+        "admission_webhook",
+        "init_deadlock",
+        "job_failed",
+        "service_abnormal",
+    ],
 };
 
 /// Finds objects that containers wait for in vain.
@@ -136,6 +200,7 @@ impl Missing {
             .rule_out("rbac_denied", "the message says not found, not forbidden", &[first]);
         for wait in waits {
             draft = draft.touching(&wait.place).symptom(wait, quote(wait));
+            draft = touch_services(view, draft, &wait.place);
         }
         Some(draft)
     }

@@ -13,16 +13,73 @@ use std::{collections::BTreeMap, time::Duration};
 use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, Text, keys};
 
-use crate::witness::{
-    Constraint, constraint, ending, may_share_node, not_before, pid, process, quoted,
-    same_container, says_oom, spot, truth,
+use crate::{
+    Scene,
+    witness::{
+        Constraint, constraint, ending, may_share_node, not_before, pid, process, quoted,
+        same_container, says_oom, spot, touch_services, truth,
+    },
 };
+
+/// Scenes whose cause is known.
+pub(crate) const SCENES: &[Scene] = &[
+    Scene::cause(
+        "node_oom",
+        "pods of three workloads die by the kernel on one node",
+        r#"1s shop/a-6d5f9c8b7-aaaaa/a@n1%a OomKill constraint=none pid=11 proc=a msg="Out of memory: Killed process 11 (a) anon-rss:90112kB"
+         2s shop/a-6d5f9c8b7-aaaaa/a@n1%a ContainerTerminated exit=137 reason=OOMKilled
+         2s shop/b-7f6b8d9c4-bbbbb/b@n1%b OomKill constraint=none pid=22 proc=b msg="Out of memory: Killed process 22 (b) anon-rss:80112kB" trace=2
+         3s shop/b-7f6b8d9c4-bbbbb/b@n1%b ContainerTerminated exit=137 reason=Error trace=2
+         3s svc:shop/b%b EndpointsChanged ready=0 not_ready=1 trace=2
+         4s shop/front-6d5f9c8b7-k2x4p/front@n2%front ConnectRefused addr=10.96.0.21 port=80 peer=b error=ECONNREFUSED trace=5
+         5s shop/front-6d5f9c8b7-k2x4p/front@n2%front ConnectRefused addr=10.96.0.21 port=80 peer=b error=ECONNREFUSED trace=5
+         3s data/c-0/c@n1%StatefulSet/c OomKill constraint=none pid=33 proc=c msg="Out of memory: Killed process 33 (c) anon-rss:70112kB" trace=3
+         4s data/c-0/c@n1%StatefulSet/c ContainerTerminated exit=137 reason=OOMKilled trace=3
+         2s node:n1 NodeOom reason=SystemOOM pid=11 proc=a msg="System OOM encountered, victim process: a, pid: 11" trace=4
+         4s node:n1 NodeCondition condition=MemoryPressure status=true reason=KubeletHasInsufficientMemory trace=4"#,
+    ),
+    Scene::cause(
+        "node_oom",
+        "the kubelet alone tells of it",
+        r#"1s node:n1 NodeOom reason=SystemOOM pid=11 proc=java msg="System OOM encountered, victim process: java, pid: 11"
+         2s node:n1 NodeOom reason=SystemOOM pid=12 proc=java msg="System OOM encountered, victim process: java, pid: 12"
+         3s node:n1 ObjectEvent reason=OOMKilling sev=warn msg="Out of memory: Killed process 11 (java)""#,
+    ),
+    Scene::cause(
+        "container_oom",
+        "a limit is reached on a node that is short of memory as well",
+        r#"0s node:n1 NodeCondition condition=MemoryPressure status=true reason=KubeletHasInsufficientMemory trace=2
+         0s node:n1 Pressure resource=memory ratio=0.4 trace=2
+         1s shop/db-0/db@n1%StatefulSet/db OomKill constraint=memcg memcg=/kubepods/burstable/podd0/db pid=4242 proc=postgres msg="Memory cgroup out of memory: Killed process 4242 (postgres)"
+         2s shop/db-0/db@n1%StatefulSet/db ContainerTerminated exit=137 reason=OOMKilled limit=268435456"#,
+    ),
+    Scene::unknown(
+        "node_oom",
+        "a kill whose constraint nobody saw",
+        r#"1s shop/db-0/db@n1%StatefulSet/db OomKill pid=4242 proc=postgres msg="Killed process 4242 (postgres) total-vm:942264kB, anon-rss:732384kB"
+         2s shop/db-0/db@n1%StatefulSet/db ContainerTerminated exit=137 reason=OOMKilled"#,
+    ),
+    Scene::healthy(
+        "memory is short for a moment, and nobody dies",
+        "0s node:n1 NodeCondition condition=MemoryPressure status=true reason=KubeletHasInsufficientMemory
+         1s node:n1 Pressure resource=memory ratio=0.4
+         20s node:n1 NodeCondition condition=MemoryPressure status=false reason=KubeletHasSufficientMemory",
+    ),
+];
 
 const SPEC: Spec = Spec {
     slug: "node_oom",
     title: "Node out of memory",
     wakes_on: &[Kind::OomKill, Kind::NodeOom],
-    leads_to: &["readiness_lost", "connection_failed", "cascading_dependency"],
+    leads_to: &[
+        "memory_eviction",
+        "node_not_ready",
+        "readiness_lost",
+        "connection_failed",
+        "cascading_dependency",
+        "job_failed",
+        "service_abnormal",
+    ],
 };
 
 /// How far the kubelet's report may be from the kill that it does not name.
@@ -122,6 +179,7 @@ fn decide(view: &View<'_>, group: &[&Event]) -> Option<Draft> {
     let draft = group
         .iter()
         .fold(draft, |draft, event| draft.touching(&event.place).step(event, text(event)));
+    let draft = group.iter().fold(draft, |draft, event| touch_services(view, draft, &event.place));
     Some(cite_around(view, draft, root, group))
 }
 

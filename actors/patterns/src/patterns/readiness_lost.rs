@@ -1,30 +1,43 @@
 //! Pods run and are not ready, so their service sends them nothing.
 //!
 //! Evidence: readiness probe failures, and the pod's readiness false or the service's endpoints
-//! gone; the container was not restarted. The first minute after a start is warm-up and counts
-//! only if no endpoint is left.
+//! gone; the container was not restarted. The first minute after a start is warm-up and counts only
+//! if no endpoint is left.
 //! Root: the first readiness failure.
-//! Not this: `selector_mismatch` (pods are Ready and the endpoints are empty), `liveness_kill`
-//! and `container_oom` (the container ended), `node_not_ready` (no probe failed).
+//! Not this: `selector_mismatch` (pods are Ready and the endpoints are empty), `liveness_kill` and
+//! `container_oom` (the container ended), `node_not_ready` (no probe failed), `connection_failed`
+//! (the pod cannot reach what its probe depends on).
 //! First look: the probe's answer, and the dependency that the pod's log names.
+
+mod scenes;
 
 use std::time::Duration;
 
 use tapio_engine::{Draft, Pattern, Spec, View};
-use tapio_model::{Entity, Event, EvidenceClass, Kind, Severity, keys};
+use tapio_model::{Entity, Event, EvidenceClass, Kind, Severity, Source, keys};
 
-use super::liveness_kill::blames_probe;
-use crate::witness::{count, not_before, quoted, spot, times, truth};
+pub(crate) use self::scenes::SCENES;
+use super::{liveness_kill::blames_probe, selector_mismatch::is_scaled_down};
+use crate::witness::{SKEW, count, not_before, quoted, spot, times, truth};
 
 const SPEC: Spec = Spec {
     slug: "readiness_lost",
     title: "Running and not ready",
     wakes_on: &[Kind::ProbeFailed, Kind::PodReadiness, Kind::EndpointsChanged],
-    leads_to: &["connection_failed", "cascading_dependency"],
+    leads_to: &[
+        "connection_failed",
+        "dns_failure",
+        "cascading_dependency",
+        "admission_webhook",
+        "init_deadlock",
+    ],
 };
 
 /// How long a container may fail its readiness probe after its start: every rollout does.
 const WARM_UP: Duration = Duration::from_secs(60);
+
+/// A connection that fails names what the pod depends on.
+const NETWORK: [Kind; 3] = [Kind::ConnectRefused, Kind::ConnectTimeout, Kind::DnsFailure];
 
 /// Finds pods that run and are not ready.
 #[derive(Debug)]
@@ -155,10 +168,9 @@ fn rule_out(view: &View<'_>, draft: Draft, group: &[&Event]) -> Draft {
 fn blame(view: &View<'_>, draft: Draft, group: &[&Event], its: &str) -> Draft {
     let mine = |event: &&Event| group.iter().any(|probe| are_peers(probe, event));
     let fails = view.events().filter(mine).find(|event| {
-        let network = [Kind::ConnectRefused, Kind::ConnectTimeout, Kind::DnsFailure];
         let log = matches!(event.kind, Kind::Log | Kind::Exception);
-        let log = log && event.severity >= Severity::Error;
-        network.contains(&event.kind) || (log && names_dependency(event))
+        event.severity >= Severity::Error
+            && (NETWORK.contains(&event.kind) || (log && names_dependency(event)))
     });
     let Some(event) = fails else {
         return draft.advise(format!(
@@ -168,10 +180,18 @@ fn blame(view: &View<'_>, draft: Draft, group: &[&Event], its: &str) -> Draft {
     let peers = [keys::PEER_SERVICE, keys::PEER_ADDRESS, keys::DNS_NAME];
     let peer = peers.into_iter().find_map(|key| event.attributes.text(key));
     let peer = peer.unwrap_or("the dependency that the log names");
-    draft
+    let draft = draft
         .step(event, format!("a dependency fails{}", quoted(event)))
         .advise(format!("Look at {peer} first: {its} events name it."))
-        .advise("Do not gate readiness on a shared dependency: all replicas leave at once.")
+        .advise("Do not gate readiness on a shared dependency: all replicas leave at once.");
+    // A probe asks more often than the pod connects: what it waits for may be seen to fail later,
+    // and what is later cannot be its cause for the engine.
+    let is_late = group.first().is_some_and(|probe| event.time > probe.time.after(SKEW));
+    if event.source == Source::App || !NETWORK.contains(&event.kind) || !is_late {
+        return draft;
+    }
+    let text = format!("{its} probe fails because {peer} cannot be reached");
+    draft.or("connection_failed", text, "see whether the probe asks what it depends on")
 }
 
 fn names_dependency(log: &Event) -> bool {
@@ -211,7 +231,7 @@ fn doubt(view: &View<'_>) -> Option<Draft> {
     let last = view.of(Kind::EndpointsChanged).next_back().filter(|event| is_out(event))?;
     let same = |event: &&Event| event.place.service == last.place.service;
     let root = view.of(Kind::EndpointsChanged).filter(same).find(|event| is_out(event))?;
-    if view.events().any(|event| REASONS.contains(&event.kind)) {
+    if view.events().any(|event| REASONS.contains(&event.kind) || is_scaled_down(event)) {
         return None;
     }
     let place = spot(&last.place);
@@ -226,7 +246,10 @@ fn doubt(view: &View<'_>) -> Option<Draft> {
     .because(format!("{place} lost its last ready endpoint; nothing seen says why."))
     .missing("readiness probe failures of its pods");
     Some(match view.of(Kind::PodReadiness).find(|event| is_unready(event)) {
-        Some(unready) => draft
+        // The story of its node, if there is one, tells why.
+        Some(unready) => Entity::node(&unready.place)
+            .into_iter()
+            .fold(draft, Draft::touch)
             .step(unready, format!("{} is not ready", spot(&unready.place)))
             .rule_out("selector_mismatch", "the pods themselves are not Ready", &[unready])
             .or(
@@ -277,6 +300,22 @@ mod tests {
         assert!(draft.headline().starts_with("2 pods of b are"), "{}", draft.headline());
         assert!(draft.recommendation()[0].contains("Look at db first"));
         assert_eq!(draft.evidence().len(), 5);
+    }
+
+    #[test]
+    fn a_connection_that_is_seen_to_fail_later_may_be_the_cause() {
+        let cases = [
+            ("40s a/b-1/c%b ConnectRefused peer=db", Some("connection_failed")),
+            ("40s a/b-1/c%b ConnectRefused peer=db src=app", None),
+            ("40s a/b-1/c%b DnsFailure dns=io.a.svc rcode=nxdomain sev=warn", None),
+            ("9s a/b-1/c%b ConnectRefused peer=db", None),
+        ];
+        for (event, want) in cases {
+            let [draft] = &told!(Detector, &format!("{LOST}; {event}"))[..] else {
+                panic!("{event}")
+            };
+            assert_eq!(draft.doubt().map(|doubt| doubt.alternative), want, "{event}");
+        }
     }
 
     #[test]

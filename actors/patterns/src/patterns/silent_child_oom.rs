@@ -2,8 +2,8 @@
 //! process lives on, so Kubernetes sees nothing.
 //!
 //! Evidence: the kernel's kill with constraint memcg of a process that is not the container's
-//! first, or two kills of different processes in one container id; and no end of the container
-//! after it.
+//! first, as the victim's own exit says, or two kills of different processes in one container id;
+//! and no end of the container after it.
 //! Root: the kernel's kill.
 //! Not this: `container_oom` (the container ended), an application's own error (no kernel kill).
 //! First look: the worker count against the limit, and whether the first process notices that a
@@ -14,16 +14,61 @@ use std::time::Duration;
 use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, Severity, keys};
 
-use crate::witness::{
-    Constraint, by_container, constraint, count, not_before, pid, process, quoted, same_container,
-    spot, times, truth,
+use crate::{
+    Scene,
+    witness::{
+        Constraint, by_container, constraint, count, not_before, pid, process, quoted,
+        same_container, spot, times, truth,
+    },
 };
+
+/// Scenes whose cause is known.
+pub(crate) const SCENES: &[Scene] = &[
+    Scene::cause(
+        "silent_child_oom",
+        "a worker dies at the limit, its container lives, its callers get errors",
+        r#"1s shop/web-5b6d7c8f9b-q7w8e/web@n1%web OomKill svc=web constraint=memcg memcg=/kubepods/burstable/podw/web pid=77 proc=gunicorn rss=180112 msg="Memory cgroup out of memory: Killed process 77 (gunicorn)"
+         1s shop/web-5b6d7c8f9b-q7w8e/web@n1%web ProcessExit svc=web sev=warn signal=9 pid=77 proc=gunicorn init=false
+         1200ms shop/web-5b6d7c8f9b-q7w8e/web@n1%web OomKillCounted svc=web count=1 limit=268435456
+         1500ms shop/web-5b6d7c8f9b-q7w8e/web@n1%web Log svc=web sev=error msg="Worker (pid:77) was sent SIGKILL! Perhaps out of memory?"
+         2s svc:shop/front Span name="GET /" status=error span_kind=server dur=900ms span=1 trace=9
+         2s svc:shop/front Span name="GET web" status=error span_kind=client peer=web dur=880ms span=2 parent=1 http=502 trace=9"#,
+    ),
+    Scene::cause(
+        "silent_child_oom",
+        "one container loses two workers within a minute",
+        r#"1s shop/web-5b6d7c8f9b-q7w8e/web@n1%web OomKill constraint=memcg pid=77 proc=php-fpm msg="Memory cgroup out of memory: Killed process 77 (php-fpm)"
+         1200ms shop/web-5b6d7c8f9b-q7w8e/web@n1%web OomKillCounted count=1
+         21s shop/web-5b6d7c8f9b-q7w8e/web@n1%web OomKill constraint=memcg pid=91 proc=php-fpm msg="Memory cgroup out of memory: Killed process 91 (php-fpm)"
+         21200ms shop/web-5b6d7c8f9b-q7w8e/web@n1%web OomKillCounted count=1"#,
+    ),
+    Scene::cause(
+        "container_oom",
+        "a worker is killed, and the container ends with it",
+        r#"1s shop/web-5b6d7c8f9b-q7w8e/web@n1%web OomKill constraint=memcg pid=77 proc=gunicorn msg="Memory cgroup out of memory: Killed process 77 (gunicorn)"
+         1s shop/web-5b6d7c8f9b-q7w8e/web@n1%web ProcessExit sev=warn signal=9 pid=77 proc=gunicorn init=false
+         2s shop/web-5b6d7c8f9b-q7w8e/web@n1%web ContainerTerminated exit=137 reason=OOMKilled
+         3s shop/web-5b6d7c8f9b-q7w8e/web@n1%web ContainerStarted restarts=1 cid=5b5b"#,
+    ),
+    Scene::unknown(
+        "silent_child_oom",
+        "the counter of kills rose while the container ran on, and nobody saw the victim",
+        r#"1s shop/web-5b6d7c8f9b-q7w8e/web@n1%web OomKillCounted count=1 limit=268435456
+         9s shop/web-5b6d7c8f9b-q7w8e/web@n1%web Log sev=error msg="Worker (pid:77) was sent SIGKILL! Perhaps out of memory?""#,
+    ),
+    Scene::healthy(
+        "a worker that fails by itself and is replaced",
+        r#"1s shop/web-5b6d7c8f9b-q7w8e/web@n1%web ProcessExit exit=1 pid=77 proc=gunicorn init=false
+         1s shop/web-5b6d7c8f9b-q7w8e/web@n1%web Log sev=error msg="Worker (pid:77) exited with code 1"
+         2s shop/web-5b6d7c8f9b-q7w8e/web@n1%web ProcessStarted pid=78 proc=gunicorn init=false"#,
+    ),
+];
 
 const SPEC: Spec = Spec {
     slug: "silent_child_oom",
     title: "Child process killed at the memory limit, container still running",
     wakes_on: &[Kind::OomKill],
-    leads_to: &["readiness_lost", "connection_failed", "cascading_dependency"],
+    leads_to: &["readiness_lost", "connection_failed", "cascading_dependency", "service_abnormal"],
 };
 
 /// Two processes that the kernel kills at once die of one kill; later ones show survival.
@@ -47,7 +92,7 @@ impl Pattern for Detector {
 /// Says whether the kernel killed a child of a container that lives on.
 pub(super) fn is_child_kill(view: &View<'_>, kill: &Event) -> bool {
     let of_cgroup = kill.kind == Kind::OomKill && constraint(kill) == Some(Constraint::Cgroup);
-    let is_child = match truth(kill, keys::PROCESS_IS_INIT) {
+    let is_child = match is_init(view, kill) {
         Some(is_init) => !is_init,
         None => outlived(view, kill),
     };
@@ -56,6 +101,17 @@ pub(super) fn is_child_kill(view: &View<'_>, kill: &Event) -> bool {
         ends && not_before(event, kill) && same_container(event, kill)
     });
     of_cgroup && is_child && !ended
+}
+
+/// Says whether the victim was its container's first process: the kill's own word, else that of the
+/// victim's exit, which knows better than the kernel's log.
+fn is_init(view: &View<'_>, kill: &Event) -> Option<bool> {
+    let is_victim = |exit: &Event| {
+        let is_one = pid(exit).zip(pid(kill)).is_some_and(|(one, other)| one == other);
+        is_one && same_container(exit, kill)
+    };
+    let of_exit = || truth(view.find(Kind::ProcessExit, is_victim)?, keys::PROCESS_IS_INIT);
+    truth(kill, keys::PROCESS_IS_INIT).or_else(of_exit)
 }
 
 /// Says whether the same container, by id, lost another process well before or after this one: a
@@ -124,6 +180,17 @@ mod tests {
         assert_eq!(draft.evidence().len(), 3);
         assert_eq!(draft.ruled_out().len(), 1);
         assert_eq!(told!(container_oom::Detector, &story), []);
+    }
+
+    #[test]
+    fn the_exit_of_the_victim_tells_whether_it_was_the_first() {
+        let kill = "1s a/b/c OomKill constraint=memcg pid=77; 1s a/b/c ProcessExit signal=9";
+        let cases = [("pid=77 init=false", 1), ("pid=77 init=true", 0), ("pid=8 init=false", 0)];
+        for (exit, drafts) in cases {
+            let story = format!("{kill} {exit}");
+            assert_eq!(told!(Detector, &story).len(), drafts, "{exit}");
+            assert_eq!(told!(container_oom::Detector, &story).len(), 1 - drafts, "{exit}");
+        }
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! Where reading ended, kept for the next run.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     fs::{self, File, Metadata},
-    io,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     str::FromStr,
@@ -13,21 +12,12 @@ use std::{
 
 use tapio_collect::event_id;
 use tokio::time::Instant;
-use tracing::warn;
 
 use super::tail::identity;
+use crate::aged::{AgedFile, HELD_MAX};
 
 /// The first line of the file: its format.
 const HEADER: &str = "tapio log positions 1";
-
-/// How often positions are kept.
-const INTERVAL: Duration = Duration::from_secs(2);
-
-/// How old positions are when they are written: by then the events before them have left the
-/// process, so that a kill repeats some (with their ids) and skips none. An output that does not
-/// answer holds events for two seconds before the spool takes them, and once more when it is
-/// switched meanwhile.
-const HELD_MAX: Duration = Duration::from_secs(6);
 
 /// How much longer than [`HELD_MAX`] a file may have gone unnoticed before positions were written.
 const UNNOTICED_MAX: Duration = Duration::from_secs(4);
@@ -59,7 +49,7 @@ pub(super) struct Record {
 /// The positions of the last run, and of this one.
 #[derive(Debug)]
 pub(super) struct Positions {
-    path: PathBuf,
+    file: AgedFile,
     /// What the last run left, until it is taken.
     left: BTreeMap<(u64, u64), Record>,
     /// All files that it knew.
@@ -67,24 +57,14 @@ pub(super) struct Positions {
     /// Since when there may be files that it did not know; none if there was no run.
     unknown_since: Option<SystemTime>,
     were_kept: bool,
-    /// Written when they are old enough, the oldest first.
-    pending: VecDeque<(Instant, String)>,
-    written: Option<String>,
-    kept: Option<Instant>,
+    has_begun: bool,
 }
 
 impl Positions {
     /// Reads what the last run left. Without it, or if it cannot be read, this is the first run.
     pub(super) fn load(path: &Path) -> Self {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) => {
-                if error.kind() != io::ErrorKind::NotFound {
-                    warn!(path = %path.display(), %error, "cannot read the positions of log files");
-                }
-                String::new()
-            }
-        };
+        let file = AgedFile::new(path);
+        let text = file.load();
         let mut lines = text.lines();
         let were_kept = lines.next() == Some(HEADER);
         let records = lines.filter(|_| were_kept).filter_map(|line| line.parse().ok());
@@ -97,17 +77,7 @@ impl Positions {
         let unknown_since = written
             .filter(|_| were_kept)
             .and_then(|written| written.checked_sub(HELD_MAX + UNNOTICED_MAX));
-        let pending = VecDeque::new();
-        Self {
-            path: path.into(),
-            left,
-            known,
-            unknown_since,
-            were_kept,
-            pending,
-            written: None,
-            kept: None,
-        }
+        Self { file, left, known, unknown_since, were_kept, has_begun: false }
     }
 
     /// Says whether there was a run before.
@@ -162,37 +132,20 @@ impl Positions {
 
     /// Says whether it is time to keep positions again.
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.kept.is_none_or(|kept| now.saturating_duration_since(kept) >= INTERVAL)
+        self.file.is_due(now)
     }
 
     /// Keeps positions, and writes the youngest of those that are old enough.
     pub(super) fn save(&mut self, records: &[Record], now: Instant) {
         // The very first call, before any file was opened, would forget the last run.
-        if self.kept.is_some() {
-            self.pending.push_back((now, render(records)));
-        }
-        self.kept = Some(now);
-        let is_old = |at: &Instant| now.saturating_duration_since(*at) >= HELD_MAX;
-        let old = self.pending.iter().take_while(|(at, _)| is_old(at)).count();
-        let youngest = self.pending.drain(..old).next_back();
-        if let Some((_, text)) = youngest.filter(|(_, text)| self.written.as_ref() != Some(text)) {
-            self.write(&text);
-            self.written = Some(text);
-        }
+        let text = self.has_begun.then(|| render(records));
+        self.has_begun = true;
+        self.file.keep(text, now);
     }
 
     /// Writes positions at once: everything before them has been passed on, or is not to be told.
     pub(super) fn save_now(&mut self, records: &[Record]) {
-        self.write(&render(records));
-    }
-
-    /// Replaces the file as a whole: a crash leaves the old one or the new one.
-    fn write(&self, text: &str) {
-        let next = self.path.with_extension("next");
-        let written = fs::write(&next, text).and_then(|()| fs::rename(&next, &self.path));
-        if let Err(error) = written {
-            warn!(path = %self.path.display(), %error, "cannot keep the positions of log files");
-        }
+        self.file.write(&render(records));
     }
 }
 

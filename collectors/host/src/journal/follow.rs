@@ -7,18 +7,17 @@ use std::{
     time::Duration,
 };
 
-use sdjournal::{
-    Cursor, EntryRef, Journal, JournalConfig as ReaderConfig, LiveJournal, SdJournalError,
-};
+use sdjournal::{EntryRef, Journal, JournalConfig as ReaderConfig, LiveJournal, SdJournalError};
 use tapio_collect::{CollectorError, DropReason, Outlet, Stop};
 use tracing::{debug, warn};
 
 use super::{
     JournalConfig,
+    position::Position,
     translate::{Entry, Translator},
     units::LoopLimits,
 };
-use crate::harvest::Harvest;
+use crate::{aged::AgedFile, harvest::Harvest};
 
 /// Errors in a row after which the journal is given up: a disk that does not read.
 const ERRORS_MAX: u32 = 16;
@@ -35,7 +34,8 @@ pub(super) fn follow(
     let limits =
         LoopLimits { restarts_min: config.loop_restarts_min.max(2), within: config.loop_within };
     let translator = Translator::new(config.skip_kernel, limits);
-    let mut reading = Reading { translator, outlet, stop, last: None };
+    let position = Position::load(config.position.as_deref().map(AgedFile::new));
+    let mut reading = Reading { translator, outlet, stop, position };
     let mut is_backlog = config.from_start;
     let mut errors = 0;
     while !stop.is_stopped() {
@@ -48,8 +48,10 @@ pub(super) fn follow(
         // what is new, and nothing between is lost or doubled.
         let mut live = journal.live().map_err(|error| broken(&error))?;
         let error = (|| {
-            if is_backlog || reading.last.is_some() {
+            if is_backlog || reading.position.last().is_some() {
                 reading.backlog(&journal)?;
+            } else {
+                reading.position.begin_at_end(&journal)?;
             }
             is_backlog = false;
             reading.pump(&mut live)
@@ -71,7 +73,9 @@ pub(super) fn follow(
             }
         }
     }
-    reading.flush()
+    reading.flush()?;
+    reading.position.keep_now();
+    Ok(())
 }
 
 /// The state that outlives a reopened journal.
@@ -79,7 +83,7 @@ struct Reading<'a> {
     translator: Translator,
     outlet: &'a Outlet,
     stop: &'a Stop,
-    last: Option<Cursor>,
+    position: Position,
 }
 
 enum Trouble {
@@ -111,7 +115,7 @@ impl Reading<'_> {
     /// Reads what the files hold beyond the last entry that was read.
     fn backlog(&mut self, journal: &Journal) -> Result<(), Trouble> {
         let mut query = journal.query();
-        if let Some(last) = &self.last {
+        if let Some(last) = self.position.last() {
             query.after_cursor(last.clone());
         }
         for entry in query.iter()? {
@@ -142,13 +146,14 @@ impl Reading<'_> {
             }
             if delivered == 0 {
                 self.flush()?;
+                self.position.keep();
             }
         }
         Ok(())
     }
 
     fn take(&mut self, entry: &EntryRef) -> Result<(), CollectorError> {
-        self.last = entry.cursor().ok();
+        let cursor = entry.cursor().ok();
         let entry = Entry {
             boot_id: entry.boot_id(),
             seqnum: entry.seqnum(),
@@ -158,7 +163,9 @@ impl Reading<'_> {
         };
         let mut harvest = Harvest::default();
         self.translator.observe(&entry, &mut harvest);
-        harvest.pass_on_blocking(self.outlet)
+        harvest.pass_on_blocking(self.outlet)?;
+        self.position.pass(cursor);
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), CollectorError> {

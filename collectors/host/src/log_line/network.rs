@@ -1,9 +1,11 @@
-//! Failures that every stack words alike: connections, names, disks.
+//! Failures that every stack words alike: limits, connections, names, disks.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
 use tapio_model::Kind;
+
+use super::phrases::{self, Limit, Phrase};
 
 /// Who was at the other end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,80 +24,49 @@ pub(super) struct Failure {
     pub(super) peer: Option<Peer>,
     pub(super) dns_rcode: Option<&'static str>,
     pub(super) dns_name: Option<String>,
+    pub(super) limit: Option<&'static Limit>,
 }
 
-/// What a phrase means.
-struct Phrase {
-    /// In lower case.
-    text: &'static str,
-    kind: Kind,
-    error_type: &'static str,
-    dns_rcode: Option<&'static str>,
-}
-
-/// Names first: a name that does not resolve is often told with a timeout in the same line.
-const PHRASES: [Phrase; 19] = {
-    const fn dns(text: &'static str, error_type: &'static str, rcode: &'static str) -> Phrase {
-        Phrase { text, kind: Kind::DnsFailure, error_type, dns_rcode: Some(rcode) }
-    }
-    const fn other(text: &'static str, kind: Kind, error_type: &'static str) -> Phrase {
-        Phrase { text, kind, error_type, dns_rcode: None }
-    }
-    [
-        dns("no such host", "EAI_NONAME", "nxdomain"),
-        dns("nxdomain", "EAI_NONAME", "nxdomain"),
-        dns("enotfound", "EAI_NONAME", "nxdomain"),
-        dns("name or service not known", "EAI_NONAME", "nxdomain"),
-        dns("nodename nor servname provided", "EAI_NONAME", "nxdomain"),
-        dns("servfail", "EAI_AGAIN", "servfail"),
-        dns("server misbehaving", "EAI_AGAIN", "servfail"),
-        dns("eai_again", "EAI_AGAIN", "timeout"),
-        dns("temporary failure in name resolution", "EAI_AGAIN", "timeout"),
-        other("connection refused", Kind::ConnectRefused, "ECONNREFUSED"),
-        other("econnrefused", Kind::ConnectRefused, "ECONNREFUSED"),
-        other("i/o timeout", Kind::ConnectTimeout, "ETIMEDOUT"),
-        other("connection timed out", Kind::ConnectTimeout, "ETIMEDOUT"),
-        other("connect timed out", Kind::ConnectTimeout, "ETIMEDOUT"),
-        other("etimedout", Kind::ConnectTimeout, "ETIMEDOUT"),
-        other("no space left on device", Kind::StorageFull, "ENOSPC"),
-        other("enospc", Kind::StorageFull, "ENOSPC"),
-        other("read-only file system", Kind::FilesystemReadOnly, "EROFS"),
-        other("erofs", Kind::FilesystemReadOnly, "EROFS"),
-    ]
-};
-
-/// Finds the first phrase of the list in a text.
+/// Finds what the first phrase of the list that fits a text tells.
 pub(super) fn find(text: &str) -> Option<Failure> {
     // Lower case of ASCII keeps every offset.
     let lower = text.to_ascii_lowercase();
-    let (phrase, at) =
-        PHRASES.iter().find_map(|phrase| lower.find(phrase.text).map(|at| (phrase, at)))?;
-    let name = dns_name(text);
-    // Go says "lookup db on 10.96.0.10:53: …: i/o timeout" of a name server that does not answer.
-    let is_lookup = phrase.kind == Kind::ConnectTimeout && lower.contains("lookup ");
-    if phrase.kind == Kind::DnsFailure || is_lookup {
-        return Some(Failure {
-            kind: Kind::DnsFailure,
-            error_type: if is_lookup { "EAI_AGAIN" } else { phrase.error_type },
-            peer: None,
-            dns_rcode: phrase.dns_rcode.or(Some("timeout")),
-            dns_name: name,
-        });
-    }
-    // A connection that stood, and then went silent, is another story.
-    let is_established = lower.contains("read tcp") || lower.contains("write tcp");
-    if phrase.kind == Kind::ConnectTimeout && is_established {
-        return None;
-    }
-    let is_network = matches!(phrase.kind, Kind::ConnectRefused | Kind::ConnectTimeout);
-    let peer = if is_network { peer(text, at) } else { None };
-    Some(Failure {
+    phrases::find(&lower).find_map(|(phrase, at)| read(text, &lower, (phrase, at)))
+}
+
+/// Reads what a phrase says; `None` if it is another story.
+fn read(text: &str, lower: &str, (phrase, at): (&Phrase, usize)) -> Option<Failure> {
+    let failure = Failure {
         kind: phrase.kind,
         error_type: phrase.error_type,
-        peer,
-        dns_rcode: None,
+        peer: None,
+        dns_rcode: phrase.dns_rcode,
         dns_name: None,
-    })
+        limit: phrase.limit,
+    };
+    // Go says "lookup db on 10.96.0.10:53: …: i/o timeout" of a name server that does not answer.
+    let is_timeout = phrase.kind == Kind::ConnectTimeout;
+    let failure = if is_timeout && lower.contains("lookup ") {
+        Failure {
+            kind: Kind::DnsFailure,
+            error_type: "EAI_AGAIN",
+            dns_rcode: Some("timeout"),
+            ..failure
+        }
+    } else {
+        failure
+    };
+    if failure.kind == Kind::DnsFailure {
+        let dns_name = dns_name(text);
+        return (dns_name.is_some() || !phrase.needs_object)
+            .then_some(Failure { dns_name, ..failure });
+    }
+    // A connection that stood, and then went silent, is another story.
+    if is_timeout && (lower.contains("read tcp") || lower.contains("write tcp")) {
+        return None;
+    }
+    let peer = if phrase.has_peer() { peer(text, at) } else { None };
+    (peer.is_some() || !phrase.needs_object).then_some(Failure { peer, ..failure })
 }
 
 fn dns_name(text: &str) -> Option<String> {
@@ -103,7 +74,8 @@ fn dns_name(text: &str) -> Option<String> {
         Regex::new(concat!(
             r"\b(?:lookup|ENOTFOUND|EAI_AGAIN)\s+([A-Za-z0-9_][\w.-]*)",
             r"|UnknownHostException:\s*([A-Za-z0-9_][\w.-]*)",
-            r#"|host(?:name)?\s*[=:]?\s*["']([A-Za-z0-9_][\w.-]*)["']"#,
+            r#"|(?i:failed to resolve) ["']([A-Za-z0-9_][\w.-]*)["']"#,
+            r#"|host ?(?:name)?\s*[=:]?\s*["']([A-Za-z0-9_][\w.-]*)["']"#,
         ))
         .ok()
     });
@@ -112,7 +84,8 @@ fn dns_name(text: &str) -> Option<String> {
     Some(name.as_str().trim_end_matches('.').to_owned())
 }
 
-/// Reads who was called: in the words of Go, nginx, Python and libpq, else the nearest `host:port`.
+/// Reads who was called: in the words of Go, nginx, Python, libpq and Cassandra's driver, else the
+/// nearest `host:port`.
 fn peer(text: &str, phrase_at: usize) -> Option<Peer> {
     static WORDED: LazyLock<Option<Regex>> = LazyLock::new(|| {
         Regex::new(concat!(
@@ -120,6 +93,7 @@ fn peer(text: &str, phrase_at: usize) -> Option<Peer> {
             r#"|\bupstream: "[a-z]+://(\[[0-9a-fA-F:.]+\]|[^\s:/"]+):(\d{1,5})"#,
             r"|\bhost='([^']+)', port=(\d{1,5})",
             r#"|\bserver at "([^"]+)"(?: \([^)]*\))?, port (\d{1,5})"#,
+            r"|\btried: (?:[^\s:/]*/)?(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})\b",
         ))
         .ok()
     });
@@ -206,6 +180,18 @@ mod tests {
                 8_080,
             ),
             ("Connect to cart:8080 [cart/10.0.0.1] failed: Connection refused", "cart", 8_080),
+            ("connection timeout to db.shop:5432 after 5s", "db.shop", 5_432),
+            (
+                "connection to server at \"db\" (10.0.0.1), port 5432 failed: timeout expired",
+                "db",
+                5_432,
+            ),
+            (
+                "All host(s) tried for query failed (tried: db/10.0.0.5:9042 (BusyPoolException: [db] Pool is busy (no available connection and timed out after 5000 MILLISECONDS)))",
+                "10.0.0.5",
+                9_042,
+            ),
+            ("dial tcp 10.0.0.1:443: connect: cannot assign requested address", "10.0.0.1", 443),
         ];
         for (line, address, port) in lines {
             let want = Peer { address: address.into(), port: Some(port) };
@@ -244,16 +230,36 @@ mod tests {
             (
                 "could not translate host name \"db\" to address: Name or service not known",
                 Some("nxdomain"),
-                None,
+                Some("db"),
             ),
+            (
+                "could not translate host name \"db\" to address: Try again",
+                Some("timeout"),
+                Some("db"),
+            ),
+            ("[Errno -3] Temporary failure in name resolution", Some("timeout"), None),
+            ("socket.gaierror: [Errno -3] Try again", Some("timeout"), None),
+            (
+                "NameResolutionError(\"<HTTPConnection object>: Failed to resolve 'cart' ([Errno -2] Name does not resolve)\")",
+                Some("nxdomain"),
+                Some("cart"),
+            ),
+            (
+                "Caused by NameResolutionError: Failed to resolve 'cart.shop'",
+                None,
+                Some("cart.shop"),
+            ),
+            ("Failed to resolve 'cart.shop' [A(1)] after 2 queries", None, Some("cart.shop")),
         ];
         for (line, rcode, name) in lines {
             let failure = find(line).expect(line);
             assert_eq!(failure.kind, Kind::DnsFailure, "{line}");
             assert_eq!(failure.dns_rcode, rcode, "{line}");
-            if name.is_some() {
-                assert_eq!(failure.dns_name.as_deref(), name, "{line}");
-            }
+            assert_eq!(failure.dns_name.as_deref(), name, "{line}");
+        }
+        for line in ["Failed to resolve './cart' from './src'", "the host name is taken, try again"]
+        {
+            assert_eq!(find(line), None, "{line}");
         }
         assert_eq!(find("read tcp 10.0.0.1:5->10.0.0.2:6: i/o timeout"), None);
         assert_eq!(
@@ -269,5 +275,72 @@ mod tests {
             Some(Kind::FilesystemReadOnly)
         );
         assert_eq!(find("all is well"), None);
+    }
+
+    #[test]
+    fn a_limit_that_is_reached_names_its_resource() {
+        let lines = [
+            (
+                "accept tcp [::]:80: accept4: too many open files; retrying in 5ms",
+                "open_files EMFILE",
+            ),
+            ("[Errno 24] Too many open files: '/data/x'", "open_files EMFILE"),
+            ("open /x: too many open files in system", "open_files ENFILE"),
+            ("lookup db: dial udp 10.96.0.10:53: socket: too many open files", "open_files EMFILE"),
+            ("Error: EMFILE: too many open files, open '/x'", "open_files EMFILE"),
+            ("failed to create fsnotify watcher: too many open files", "watches EMFILE"),
+            ("Error: EMFILE: too many open files, watch '/x'", "watches EMFILE"),
+            ("inotify_add_watch(/x): No space left on device", "watches ENOSPC"),
+            (
+                "ENOSPC: System limit for number of file watchers reached, watch '/x'",
+                "watches ENOSPC",
+            ),
+            ("java.io.IOException: User limit of inotify watches reached", "watches ENOSPC"),
+            (
+                "The configured user limit (128) on the number of inotify instances has been reached",
+                "watches EMFILE",
+            ),
+            ("connect: Cannot assign requested address", "ports EADDRNOTAVAIL"),
+            ("Error: connect EADDRNOTAVAIL 10.0.0.1:443", "ports EADDRNOTAVAIL"),
+            ("bash: fork: retry: Resource temporarily unavailable", "processes EAGAIN"),
+            ("fork/exec /bin/sh: resource temporarily unavailable", "processes EAGAIN"),
+            ("Error: spawn /bin/sh EAGAIN", "processes EAGAIN"),
+            ("java.lang.OutOfMemoryError: unable to create new native thread", "processes EAGAIN"),
+            ("OutOfMemoryError: unable to create native thread: possibly", "processes EAGAIN"),
+            (
+                "[os,thread] Failed to start thread with pthread_create failed (EAGAIN)",
+                "processes EAGAIN",
+            ),
+            ("RuntimeError: can't start new thread", "processes EAGAIN"),
+            ("runtime: failed to create new OS thread (have 9; errno=11)", "processes EAGAIN"),
+        ];
+        for (line, want) in lines {
+            let failure = find(line).expect(line);
+            let limit = failure.limit.expect(line);
+            assert_eq!(failure.kind, Kind::LimitReached, "{line}");
+            assert_eq!(format!("{} {}", limit.resource, failure.error_type), want, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_sounds_like_a_limit_is_none() {
+        for line in [
+            "listen tcp 10.0.0.9:80: bind: cannot assign requested address",
+            "bind() to 10.0.0.9:80 failed (99: Cannot assign requested address)",
+            "dial tcp [::1]:5432: connect: cannot assign requested address",
+            "recv on socket: Resource temporarily unavailable",
+            "read EAGAIN",
+            "the fork\nread: Resource temporarily unavailable",
+            "Pool is busy (no available connection)",
+            "connection timeout is 5s",
+            "closed 10.0.0.9:5432: idle connection timeout",
+            "itemFile is missing",
+            "timeout expired",
+            "inotify watches are set up",
+        ] {
+            assert_eq!(find(line), None, "{line}");
+        }
+        let full = find("write /x: no space left on device\nfsnotify.go:12").map(|it| it.kind);
+        assert_eq!(full, Some(Kind::StorageFull));
     }
 }

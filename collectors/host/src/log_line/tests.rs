@@ -104,6 +104,19 @@ fn what_is_said_calmly_is_no_failure() {
 }
 
 #[test]
+fn a_limit_is_told_with_its_resource_and_errno_whatever_the_exception() {
+    let line = r#"{"level":"error","msg":"boom","exception":{"type":"java.lang.OutOfMemoryError","message":"unable to create native thread"}}"#;
+    let id = EventId::from_bytes([1; 16]);
+    let event =
+        translate_line(line.as_bytes()).into_event(id, Timestamp::from_secs(5), Source::App);
+    assert_eq!((event.kind, event.class), (Kind::LimitReached, Class::Lifecycle));
+    assert_eq!(event.severity, Severity::Error);
+    let said = tapio_model::Attributes::new(event.attributes.iter().cloned());
+    assert_eq!(said.text(keys::RESOURCE), Some("processes"));
+    assert_eq!(said.text(keys::ERROR_TYPE), Some("EAGAIN"));
+}
+
+#[test]
 fn loggers_are_named() {
     for (line, want) in [
         ("2026-01-02 03:04:05,123 ERROR [main] c.e.shop.Cart - boom", Some("c.e.shop.Cart")),

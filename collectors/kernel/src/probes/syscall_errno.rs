@@ -101,6 +101,8 @@ mod tests {
             (254, 28, Some(Kind::LimitReached), Some("watches")),
             (321, 28, None, None),
             (257, 24, Some(Kind::LimitReached), Some("open_files")),
+            (253, 24, Some(Kind::LimitReached), Some("open_files")),
+            (294, 24, Some(Kind::LimitReached), Some("open_files")),
             (41, 23, Some(Kind::LimitReached), Some("open_files")),
             (56, 11, Some(Kind::LimitReached), Some("processes")),
             (0, 11, None, None),

@@ -1,9 +1,14 @@
 //! What the cache learns from each object.
 
-use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use k8s_openapi::api::{
     apps::v1::ReplicaSet,
+    autoscaling::v2::HorizontalPodAutoscaler,
     core::v1::{Container, ContainerStatus, Node, Pod, PodSpec, Service},
     discovery::v1::{Endpoint, EndpointSlice},
 };
@@ -12,14 +17,19 @@ use moka::ops::compute::Op;
 use tapio_model::{Place, Text, Workload};
 
 use super::place::uid;
-use crate::{WatchCache, translate::owner};
+use crate::{
+    WatchCache,
+    translate::{Owners as _, owner, scaling},
+};
 
 const CONFIG_MAP: &str = "ConfigMap";
 const SECRET: &str = "Secret";
 const CLAIM: &str = "PersistentVolumeClaim";
 
-/// Kinds whose users are remembered.
-pub(super) const KINDS: [&str; 3] = [CONFIG_MAP, SECRET, CLAIM];
+const SCALER: &str = "HorizontalPodAutoscaler";
+
+/// Kinds whose users are remembered; an autoscaler's is what it scales.
+pub(super) const KINDS: [&str; 4] = [CONFIG_MAP, SECRET, CLAIM, SCALER];
 
 /// Label of a slice that names its service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -40,6 +50,7 @@ impl WatchCache {
         let Some(uid) = uid(pod) else { return };
         let place = self.place_of(pod);
         self.learn_users(pod, &place);
+        self.learn_tenant(pod, &place);
         for status in statuses(pod) {
             let Some(id) = container_id(status) else { continue };
             let container = Place {
@@ -66,6 +77,31 @@ impl WatchCache {
     pub(crate) fn forget_pod(&self, pod: &Pod) {
         let place = self.place_of(pod);
         addresses(pod).for_each(|address| self.free(address, &place));
+        self.tenants.forget(pod.metadata.uid.as_deref().unwrap_or_default());
+    }
+
+    /// Learns the labels of a pod that is there; nothing calls or is called by one that is done.
+    fn learn_tenant(&self, pod: &Pod, place: &Place) {
+        let meta = &pod.metadata;
+        let Some(uid) = meta.uid.as_deref() else { return };
+        let home = place.namespace.clone().zip(place.workload.clone());
+        match home.filter(|_| !is_done(pod)) {
+            Some(home) => {
+                let labels = meta.labels.as_ref();
+                self.tenants.learn(uid, home, labels.unwrap_or(&BTreeMap::new()));
+            }
+            None => self.tenants.forget(uid),
+        }
+    }
+
+    /// Learns what an autoscaler scales; it scales one thing at a time.
+    pub(crate) fn learn_scaler(&self, scaler: &HorizontalPodAutoscaler) {
+        let meta = &scaler.metadata;
+        let Some((namespace, name)) = meta.namespace.as_deref().zip(meta.name.as_deref()) else {
+            return;
+        };
+        let target = Arc::new(BTreeSet::from([scaling::target(scaler)]));
+        self.users.insert((namespace.into(), SCALER, name.into()), target);
     }
 
     pub(crate) fn learn_service(&self, service: &Service) {
@@ -109,6 +145,9 @@ impl WatchCache {
         let service = meta.labels.as_ref().and_then(|labels| labels.get(SERVICE_NAME));
         let Some((service, name)) = service.zip(meta.name.as_ref()) else { return };
         let key = (meta.namespace.as_deref().unwrap_or_default().into(), service.as_str().into());
+        if count.is_some() {
+            self.backends.learn(&key, &self.workloads_of(slice));
+        }
         self.slices.entry(key).and_compute_with(|entry| {
             let mut slices = entry.map(|entry| (*entry.into_value()).clone()).unwrap_or_default();
             match count {
@@ -117,6 +156,13 @@ impl WatchCache {
             };
             if slices.is_empty() { Op::Remove } else { Op::Put(Arc::new(slices)) }
         });
+    }
+
+    /// Returns the workloads of the pods that are endpoints of a slice.
+    fn workloads_of(&self, slice: &EndpointSlice) -> BTreeSet<Workload> {
+        let targets = slice.endpoints.iter().flatten().filter_map(|one| one.target_ref.as_ref());
+        let pods = targets.filter(|target| target.kind.as_deref() == Some("Pod"));
+        pods.filter_map(|pod| self.workload(pod.uid.as_deref()?)).collect()
     }
 
     fn learn_users(&self, pod: &Pod, place: &Place) {

@@ -82,8 +82,9 @@ impl<'a> Change<'a> {
             let is_down = self.now.state.as_ref().is_none_or(|state| state.running.is_none());
             news.retain(|end| {
                 let at = end.finished_at.as_ref().map(timestamp);
-                let is_fresh = at.is_some_and(|at| self.seen.is_news(at));
-                end.exit_code != 0 && (is_fresh || (is_down && self.is_restarted()))
+                let is_fresh = at.is_some_and(|at| self.seen.is_fresh(at));
+                let is_news = self.is_restarted() || at.is_some_and(|at| self.seen.is_news(at));
+                end.exit_code != 0 && (is_fresh || (is_down && is_news))
             });
         }
         let missed = self.restarts().saturating_sub(i64::try_from(news.len()).unwrap_or(1));
@@ -216,8 +217,17 @@ impl<'a> Change<'a> {
         let image = image.unwrap_or(&self.now.image);
         self.seen
             .event(kind, time, &parts)
+            .with_some(keys::CONTAINER_IS_INIT, self.is_init().then_some(true))
             .with(keys::RESTART_COUNT, self.now.restart_count)
             .with_some(keys::IMAGE, Some(image).filter(|image| !image.is_empty()))
+    }
+
+    /// Says whether the pod's own containers wait for it; a sidecar that is begun before them is of
+    /// the same list.
+    fn is_init(&self) -> bool {
+        let spec = self.seen.last.spec.as_ref();
+        let mut init = spec.into_iter().flat_map(|spec| spec.init_containers.iter().flatten());
+        init.any(|container| container.name == self.now.name)
     }
 
     fn spec(&self) -> Option<&'a Container> {

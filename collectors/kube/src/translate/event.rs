@@ -10,6 +10,11 @@ use super::{
     seen::{Seen, message, nanos, place, timestamp, told},
 };
 
+/// Controllers that speak of a pod because of its node; the last was the taint manager's name until
+/// Kubernetes 1.28.
+const NODE_CONTROLLERS: &[&str] =
+    &["node-controller", "taint-eviction-controller", "taint-controller"];
+
 /// Kinds that are workloads themselves, or are owned by one.
 const WORKLOADS: &[&str] =
     &["CronJob", "DaemonSet", "Deployment", "Job", "ReplicaSet", "StatefulSet"];
@@ -94,7 +99,7 @@ fn where_it_happened(seen: &Seen<'_, Event>, object: &ObjectReference) -> Place 
     let uid = object.uid.as_deref().unwrap_or_default();
     if kind == "Pod" {
         return Place {
-            node: node(seen.last),
+            node: node(seen, uid),
             workload: seen.context.owners.workload(uid),
             pod: Some(name.into()),
             pod_uid: object.uid.as_deref().map(Into::into),
@@ -120,11 +125,16 @@ fn user(seen: &Seen<'_, Event>, kind: &str, (namespace, name): (&str, &str)) -> 
     users.is_empty().then_some(user)
 }
 
-/// Returns the node that speaks: the kubelet's; other components run elsewhere.
-fn node(event: &Event) -> Option<Text> {
+/// Returns the node that speaks, the kubelet's, or the pod's, if its node is what is spoken of;
+/// other components run elsewhere.
+fn node(seen: &Seen<'_, Event>, pod_uid: &str) -> Option<Text> {
+    let event = seen.last;
     let source = event.source.as_ref();
     let component = source.and_then(|source| source.component.as_deref());
     let component = component.or(event.reporting_component.as_deref());
+    if component.is_some_and(|component| NODE_CONTROLLERS.contains(&component)) {
+        return seen.context.owners.node(pod_uid);
+    }
     let host = source.and_then(|source| source.host.as_deref());
     let host = host.or(event.reporting_instance.as_deref());
     host.filter(|host| component == Some("kubelet") && !host.is_empty()).map(Into::into)

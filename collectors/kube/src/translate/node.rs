@@ -96,7 +96,8 @@ fn condition(
     let class = problem.map_or(Class::Lifecycle, |(_, class)| *class);
     let event = seen
         .event(Kind::NodeCondition, seen.time(condition.since), &["condition", &condition.turn()])
-        .rated(severity, impact, class);
+        .rated(severity, impact, class)
+        .with(keys::CORDONED, is_cordoned(seen.last));
     Some(condition.tell(event))
 }
 
@@ -106,12 +107,17 @@ fn reboot(seen: &Seen<'_, Node>) -> Option<Unbound> {
     let (before, now) = (boot(seen.before?)?, boot(seen.last)?);
     (before != now && !before.is_empty() && !now.is_empty()).then(|| {
         happened(seen, "Rebooted", &["boot", &now], Severity::Error)
+            .with(keys::CORDONED, is_cordoned(seen.last))
             .message(format!("boot id changed to {now}"))
     })
 }
 
+/// Says whether somebody closed the node to new pods, as one does before maintenance.
+fn is_cordoned(node: &Node) -> bool {
+    node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true)
+}
+
 fn cordon(seen: &Seen<'_, Node>) -> Option<Unbound> {
-    let is_cordoned = |node: &Node| node.spec.as_ref().and_then(|s| s.unschedulable) == Some(true);
     let (before, now) = (is_cordoned(seen.before?), is_cordoned(seen.last));
     let reason = if now { "NodeNotSchedulable" } else { "NodeSchedulable" };
     let severity = if now { Severity::Warn } else { Severity::Info };

@@ -5,19 +5,20 @@ use k8s_openapi::{
     api::{
         admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
         core::v1::ResourceQuota,
-        networking::v1::NetworkPolicy,
+        networking::v1::{NetworkPolicy, NetworkPolicySpec},
         rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use tapio_collect::Unbound;
-use tapio_model::{Class, Kind, Severity, keys};
+use tapio_model::{Class, Kind, Severity, Workload, keys};
 
-use super::{Context, Translate, seen::Seen};
+use super::{Context, Labels, Translate, seen::Seen, selector};
 
-/// Lists the rules: type, and the fields that are the rule. Status and metadata are not.
+/// Lists the rules: type, the fields that are the rule, and whom it concerns. Status and metadata
+/// are no rule.
 macro_rules! policies {
-    ($($name:ident: $($field:ident),+;)+) => {
+    ($($name:ident: $($field:ident),+ => $concerned:expr;)+) => {
         $(impl Translate for $name {
             fn changes(
                 before: Option<&Self>,
@@ -28,27 +29,60 @@ macro_rules! policies {
                     let fields = [$((stringify!($field), was.$field != now.$field)),+];
                     fields.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
                 };
-                changes(stringify!($name), (before, after), differ, context)
+                changes(stringify!($name), (before, after), differ, $concerned, context)
             }
         })+
     };
 }
 
 policies! {
-    ClusterRole: rules;
-    ClusterRoleBinding: role_ref, subjects;
-    MutatingWebhookConfiguration: webhooks;
-    NetworkPolicy: spec;
-    ResourceQuota: spec;
-    Role: rules;
-    RoleBinding: role_ref, subjects;
-    ValidatingWebhookConfiguration: webhooks;
+    ClusterRole: rules => nobody;
+    ClusterRoleBinding: role_ref, subjects => nobody;
+    MutatingWebhookConfiguration: webhooks => nobody;
+    NetworkPolicy: spec => concerned;
+    ResourceQuota: spec => nobody;
+    Role: rules => nobody;
+    RoleBinding: role_ref, subjects => nobody;
+    ValidatingWebhookConfiguration: webhooks => nobody;
+}
+
+const fn nobody<K>(_: &Seen<'_, K>) -> Vec<Workload> {
+    Vec::new()
+}
+
+/// Returns whom a network policy concerns: the workloads that it selects, or selected; after them,
+/// if it rules who may call those, the others of the namespace. Which of them call is not known;
+/// that of a caller in another namespace is not told.
+fn concerned(seen: &Seen<'_, NetworkPolicy>) -> Vec<Workload> {
+    let policies = [Some(seen.last), seen.before].into_iter().flatten();
+    let specs: Vec<_> = policies.filter_map(|policy| policy.spec.as_ref()).collect();
+    let is_selected = |labels: &Labels| {
+        // An empty selector takes all.
+        let takes = |spec: &&NetworkPolicySpec| {
+            spec.pod_selector.as_ref().is_none_or(|selector| selector::takes(selector, labels))
+        };
+        specs.iter().any(takes)
+    };
+    let mut concerned = seen.context.owners.tenants(seen.namespace(), &is_selected);
+    if !concerned.is_empty() && specs.iter().any(|spec| rules_ingress(spec)) {
+        let mut others = seen.context.owners.tenants(seen.namespace(), &|_| true);
+        others.retain(|other| !concerned.contains(other));
+        concerned.append(&mut others);
+    }
+    concerned
+}
+
+/// Says whether a policy rules who may call those that it selects; one that does not say does.
+fn rules_ingress(spec: &NetworkPolicySpec) -> bool {
+    let types = spec.policy_types.as_deref().unwrap_or_default();
+    types.is_empty() || types.iter().any(|one| one == "Ingress")
 }
 
 fn changes<K: Metadata<Ty = ObjectMeta>>(
     kind: &str,
     (before, after): (Option<&K>, Option<&K>),
     differ: impl Fn(&K, &K) -> Vec<&'static str>,
+    concerned: impl Fn(&Seen<'_, K>) -> Vec<Workload>,
     context: &Context<'_>,
 ) -> Vec<Unbound> {
     let Some(seen) = Seen::of(before, after, context).filter(|seen| !seen.is_found()) else {
@@ -71,5 +105,5 @@ fn changes<K: Metadata<Ty = ObjectMeta>>(
         .with_some(keys::CHANGED, (!changed.is_empty()).then(|| changed.join(", ")))
         .with(keys::RESOURCE_VERSION, seen.version())
         .message(format!("{kind} {} {change}", seen.name()));
-    vec![seen.named(event, kind)]
+    seen.to_workloads(seen.named(event, kind), concerned(&seen), &what)
 }

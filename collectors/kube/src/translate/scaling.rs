@@ -42,12 +42,15 @@ fn is_bad(condition: &Condition<'_>) -> bool {
     }
 }
 
+/// Returns the workload that an autoscaler scales.
+pub(crate) fn target(scaler: &HorizontalPodAutoscaler) -> Workload {
+    let target = &scaler.spec.scale_target_ref;
+    Workload { kind: target.kind.as_str().into(), name: target.name.as_str().into() }
+}
+
 fn limit(seen: &Seen<'_, HorizontalPodAutoscaler>, condition: &Condition<'_>) -> Unbound {
     let is_bad = is_bad(condition);
-    let target = &seen.last.spec.scale_target_ref;
-    let workload =
-        Workload { kind: target.kind.as_str().into(), name: target.name.as_str().into() };
-    let place = Place { workload: Some(workload), ..seen.place() };
+    let place = Place { workload: Some(target(seen.last)), ..seen.place() };
     let (severity, impact) = if is_bad { (Severity::Warn, 0.4) } else { (Severity::Info, 0.0) };
     let reason = condition.reason.unwrap_or_default();
     let event = seen

@@ -19,6 +19,9 @@ use super::{Context, NEWS_AGE_MAX, owner};
 /// A status may quote a whole log; a story quotes a line.
 const MESSAGE_BYTES_MAX: usize = 2_048;
 
+/// A rule may concern everybody in its namespace; a change is told to so many of them.
+const TOLD_MAX: usize = 64;
+
 /// The API writes whole seconds: two writes that close may bear one time.
 const WRITE_SKEW: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -79,6 +82,11 @@ impl<'a, K: Metadata<Ty = ObjectMeta>> Seen<'a, K> {
 
     /// Says whether something of that time is worth telling.
     pub(super) fn is_news(&self, time: Timestamp) -> bool {
+        !self.is_found() || self.context.now.since(time) <= self.context.news_age_max
+    }
+
+    /// Says whether something of that time happened a moment ago, or since the look before.
+    pub(super) fn is_fresh(&self, time: Timestamp) -> bool {
         !self.is_found() || self.context.now.since(time) <= NEWS_AGE_MAX
     }
 
@@ -143,17 +151,28 @@ impl<'a, K: Metadata<Ty = ObjectMeta>> Seen<'a, K> {
     /// none is known.
     pub(super) fn to_users(&self, event: Unbound, kind: &str, what: &[&str]) -> Vec<Unbound> {
         let users = self.context.owners.users(self.namespace(), kind, self.name());
-        if users.is_empty() {
+        self.to_workloads(event, users, what)
+    }
+
+    /// Tells an event in the trace of each workload, of the first [`TOLD_MAX`] at most; as it is,
+    /// if there is none.
+    pub(super) fn to_workloads(
+        &self,
+        event: Unbound,
+        workloads: Vec<Workload>,
+        what: &[&str],
+    ) -> Vec<Unbound> {
+        if workloads.is_empty() {
             return vec![event];
         }
-        let to_user = |user: Workload| {
+        let tell = |workload: Workload| {
             let scoped: Vec<&str> =
-                what.iter().copied().chain([&*user.kind, &*user.name]).collect();
+                what.iter().copied().chain([&*workload.kind, &*workload.name]).collect();
             let id = self.event(event.kind, event.time, &scoped).id;
-            let place = Place { workload: Some(user), ..event.place.clone() };
+            let place = Place { workload: Some(workload), ..event.place.clone() };
             Unbound { id, ..event.clone() }.at(place)
         };
-        users.into_iter().map(to_user).collect()
+        workloads.into_iter().take(TOLD_MAX).map(tell).collect()
     }
 }
 

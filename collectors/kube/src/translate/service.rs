@@ -1,5 +1,7 @@
 //! Services, and how many endpoints stand behind them.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::{
     api::{
         core::v1::Service,
@@ -11,7 +13,7 @@ use tapio_collect::Unbound;
 use tapio_model::{Class, Kind, Place, Severity, Timestamp, Workload, keys};
 
 use super::{
-    Context, Translate,
+    Context, Labels, Translate,
     seen::{Seen, nanos},
 };
 
@@ -51,8 +53,28 @@ impl Translate for Service {
             .with_some(keys::CHANGED, (!changed.is_empty()).then(|| changed.join(", ")))
             .with(keys::RESOURCE_VERSION, seen.version())
             .message(format!("Service {} {change}", seen.name()));
-        vec![seen.named(event, "Service")]
+        seen.to_workloads(seen.named(event, "Service"), backends(&seen), &what)
     }
+}
+
+/// Returns the workloads that a Service leads to, or led to: those of its endpoints, and those that
+/// its selectors take, as the endpoints follow later.
+fn backends(seen: &Seen<'_, Service>) -> Vec<Workload> {
+    let services = [Some(seen.last), seen.before].into_iter().flatten();
+    let selectors = services.filter_map(|service| service.spec.as_ref()?.selector.as_ref());
+    let selectors: Vec<&Labels> = selectors.filter(|selector| !selector.is_empty()).collect();
+    let is_selected = |labels: &Labels| {
+        let takes =
+            |selector: &&Labels| selector.iter().all(|(key, value)| labels.get(key) == Some(value));
+        selectors.iter().any(takes)
+    };
+    let owners = seen.context.owners;
+    let mut backends: BTreeSet<Workload> =
+        owners.backends(seen.namespace(), seen.name()).into_iter().collect();
+    if !selectors.is_empty() {
+        backends.extend(owners.tenants(seen.namespace(), &is_selected));
+    }
+    backends.into_iter().collect()
 }
 
 /// Names what of a Service decides where traffic goes and differs.

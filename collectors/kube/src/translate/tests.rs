@@ -1,6 +1,7 @@
 //! Scripts of objects that change, in `tests/objects`, and what is told of each look.
 
 mod agreement;
+mod concerned;
 mod property;
 mod recorded;
 mod script;

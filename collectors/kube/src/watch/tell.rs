@@ -6,7 +6,7 @@ use tracing::warn;
 use super::Watcher;
 use crate::{
     known::Overflow,
-    translate::Context,
+    translate::{Context, NEWS_AGE_MAX},
     trim::{Watched, trim_meta},
 };
 
@@ -89,6 +89,7 @@ fn context(senses: &super::Senses, look: Look) -> Context<'_> {
         cluster: senses.config.cluster.clone(),
         now: senses.clock.now(),
         is_first_list: look != Look::Change,
+        news_age_max: NEWS_AGE_MAX,
         owners: &*senses.cache,
     }
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use indicatif::ProgressBar;
 use tapio_collect::{Binder, Home};
-use tapio_engine::{Limits, Told};
+use tapio_engine::{Limits, Rules, Told};
 use tapio_eval::{Input, open_recording};
+use tapio_patterns::patterns;
 use tapio_wire::json::StoryJson;
 
 use super::{
@@ -32,7 +33,8 @@ pub(crate) fn run(args: &DemoArgs, paths: &PathArgs, out: Out) -> anyhow::Result
     let (store, is_kept) = paths.open_store()?;
     let mut stories: Vec<StoryJson> = Vec::new();
     let bar = ProgressBar::hidden();
-    let replayed = replay(&mut *recording, &Limits::default(), Pace::MAX, &bar, |told| {
+    let rules = Arc::new(Rules::new(&patterns(), Limits::default()));
+    let replayed = replay(&mut *recording, &rules, Pace::MAX, &bar, |told| {
         keep(&told, &store);
         match told {
             Told::Story(story) => {

@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
-use tapio_patterns::{Entry, all};
+use tapio_engine::{Pattern as _, Spec};
+use tapio_patterns::{Entry, Header, all, confusion};
 
+use super::rules::RulesArgs;
 use crate::{
     exit::Usage,
     out::{Out, Style},
@@ -17,6 +19,11 @@ pub(crate) struct ExplainArgs {
     /// Prints the page of all patterns for the documentation.
     #[arg(long, hide = true)]
     markdown: bool,
+    /// Prints the page of what is told for what for the documentation.
+    #[arg(long, hide = true, conflicts_with = "markdown")]
+    confusion: bool,
+    #[command(flatten)]
+    rules: RulesArgs,
 }
 
 /// A pattern's header.
@@ -37,11 +44,17 @@ pub(crate) fn run(args: &ExplainArgs, out: Out) -> anyhow::Result<()> {
     if args.markdown {
         return out.text(markdown(&entries));
     }
+    if args.confusion {
+        return out.text(confusion(&entries).markdown());
+    }
+    let library = args.rules.load()?;
+    let rules = library.rules().iter().map(|rule| explanation(rule.spec(), rule.header()));
+    let mut known = entries.iter().map(of_entry).chain(rules);
     let Some(slug) = &args.pattern else {
-        return entries.iter().try_for_each(|entry| brief(entry, out));
+        return known.try_for_each(|it| brief(&it, out));
     };
     let unknown = || Usage(format!("no pattern is called {slug}; `tapio explain` lists them"));
-    explain(entries.iter().find(|entry| entry.slug == slug).ok_or_else(unknown)?, out)
+    explain(&known.find(|it| it.pattern == slug).ok_or_else(unknown)?, out)
 }
 
 fn markdown(entries: &[Entry]) -> String {
@@ -50,7 +63,7 @@ fn markdown(entries: &[Entry]) -> String {
          `actors/patterns/src/patterns/*.rs`; change those.\n",
     );
     for entry in entries {
-        let it = explanation(entry);
+        let it = of_entry(entry);
         let sections = [
             ("Evidence", it.evidence),
             ("Root", it.root),
@@ -69,33 +82,34 @@ fn markdown(entries: &[Entry]) -> String {
     page
 }
 
-fn explanation(entry: &Entry) -> Explanation<'_> {
-    let spec = entry.pattern.spec();
+fn of_entry(entry: &Entry) -> Explanation<'_> {
+    explanation(entry.pattern.spec(), &entry.header)
+}
+
+fn explanation<'a>(spec: &'a Spec, header: &'a Header) -> Explanation<'a> {
     Explanation {
         pattern: spec.slug,
         title: spec.title,
-        what: &entry.header.what,
-        evidence: &entry.header.evidence,
-        root: &entry.header.root,
-        not_this: &entry.header.not_this,
-        first_look: &entry.header.first_look,
+        what: &header.what,
+        evidence: &header.evidence,
+        root: &header.root,
+        not_this: &header.not_this,
+        first_look: &header.first_look,
         leads_to: spec.leads_to,
     }
 }
 
-fn brief(entry: &Entry, out: Out) -> anyhow::Result<()> {
+fn brief(it: &Explanation<'_>, out: Out) -> anyhow::Result<()> {
     if !out.is_for_people() {
-        return out.record(&explanation(entry));
+        return out.record(it);
     }
-    let spec = entry.pattern.spec();
-    let slug = format!("{:<24}", spec.slug);
-    out.text(format_args!("{} {}\n", out.paint(Style::Bold, slug), spec.title))
+    let slug = format!("{:<24}", it.pattern);
+    out.text(format_args!("{} {}\n", out.paint(Style::Bold, slug), it.title))
 }
 
-fn explain(entry: &Entry, out: Out) -> anyhow::Result<()> {
-    let it = explanation(entry);
+fn explain(it: &Explanation<'_>, out: Out) -> anyhow::Result<()> {
     if !out.is_for_people() {
-        return out.record(&it);
+        return out.record(it);
     }
     out.text(format_args!(
         "{} ({})\n\n{}\n",

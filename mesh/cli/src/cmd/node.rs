@@ -6,12 +6,12 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use clap::{Parser as _, ValueEnum};
-use tapio_engine::{Limits, Rules};
+use tapio_engine::{Limits, Patterns, Rules};
+use tapio_model::Clock;
 use tapio_node::{MeshNode, MeshParts, StoryStore};
 use tapio_owner::{KeeperLimits, OwnerLimits, Sabotage};
-use tapio_patterns::patterns;
 use tapio_shard::NodeId;
-use tapio_telemetry::{Meters, ObserveConfig};
+use tapio_telemetry::{Meters, ObserveConfig, SystemClock};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::direct::DirectArgs;
@@ -19,6 +19,7 @@ use super::{
     Cli,
     nats::{NatsArgs, StreamArgs},
     observe::{self, ObserveArgs},
+    rules::RulesArgs,
     up::duration,
 };
 use crate::{exit::Unreachable, out::errln};
@@ -57,6 +58,9 @@ pub(crate) struct NodeArgs {
     /// Directory for this node's copy of the stories; in memory without it.
     #[arg(long, value_name = "DIR", env = "TAPIO_DATA", hide_env_values = true)]
     data: Option<PathBuf>,
+    /// Learns nothing: tells no story of a service that is unlike itself.
+    #[arg(long, env = "TAPIO_NO_BASELINE", hide_env_values = true)]
+    no_baseline: bool,
     /// Where /livez, /readyz and /metrics are served.
     #[arg(
         long,
@@ -81,6 +85,8 @@ pub(crate) struct NodeArgs {
     /// How long an incident must be quiet to be resolved; twice the window without it.
     #[arg(long, env = "TAPIO_QUIET", hide_env_values = true, value_parser = duration)]
     quiet: Option<Duration>,
+    #[command(flatten)]
+    rules: RulesArgs,
     #[command(flatten)]
     direct: DirectArgs,
     #[command(flatten)]
@@ -127,32 +133,37 @@ pub(crate) fn run(args: &NodeArgs) -> anyhow::Result<()> {
 fn ring(args: &NodeArgs) -> anyhow::Result<()> {
     let window = format!("{}s", args.window.as_secs());
     let others = ["--no-kmsg", "--no-journal", "--no-cgroup", "--no-probes", "--no-kubernetes"];
-    let cli = ["tapio", "up", "--window", &window].into_iter().chain(others);
-    let cli = Cli::try_parse_from(cli)?;
+    let cli = ["tapio", "up", "--window", &window].into_iter().chain(others).map(Into::into);
+    let cli = Cli::try_parse_from(cli.chain(args.rules.words()))?;
     super::run(cli)
 }
 
 async fn node(args: &NodeArgs) -> anyhow::Result<()> {
     let (boot, name) = (boot_number()?, args.name());
-    let meters = Meters::new();
+    let (meters, shards, own) = (Meters::new(), args.nats.shards(), args.rules.open()?);
+    let rules = Arc::new(rules(args, shards.get(), &own.patterns()));
+    let following = own.follow(&rules);
+    following.observe(&meters);
     let observed = args.observe.start((&name, boot), args.sample_ratio(), &meters)?;
     let connection = args.nats.connect(&name).await?;
-    let shards = args.nats.shards();
     args.streams.set_up(&connection, shards, args.audit).await?;
     let told = meters.clone();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let learns = (!args.no_baseline).then_some(clock);
     let mut node = MeshNode::start(MeshParts {
         connection: connection.clone(),
         me: NodeId { name: name.clone().into(), boot },
         capacity: args.capacity,
         shards,
         arbiters: args.arbiters.unwrap_or_else(cores),
-        rules: Arc::new(rules(args, shards.get())),
+        rules,
         owner_limits: owner_limits(args),
         keeper_limits: KeeperLimits::default(),
         store: Arc::new(store(args)?),
         meters,
         telemetry: observed.telemetry(),
         http: Some(args.http),
+        learns,
     })
     .await?;
     let direct = args.direct.start(&connection, shards, observed.telemetry(), &told).await?;
@@ -181,14 +192,14 @@ async fn node(args: &NodeArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn rules(args: &NodeArgs, shards: u16) -> Rules {
+fn rules(args: &NodeArgs, shards: u16, patterns: &Patterns) -> Rules {
     let limits = Limits {
         window: args.window,
         quiet: args.quiet.unwrap_or(args.window * 2),
         node_traces_max: args.traces_max,
         ..Limits::default()
     };
-    let rules = Rules::new(&patterns(), limits.for_shard(shards));
+    let rules = Rules::new(patterns, limits.for_shard(shards));
     if args.audit { rules.audited() } else { rules }
 }
 

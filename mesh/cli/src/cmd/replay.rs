@@ -5,16 +5,17 @@ use std::{io::IsTerminal as _, sync::Arc, thread, time::Duration};
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use tapio_baseline::{BaselineLimits, Watch};
 use tapio_collect::{Binder, Home};
 use tapio_engine::{Limits, Ring, Rules, Told};
 use tapio_eval::{ImportAccount, ImportError, Input, ReadAhead, Recording, open_recording};
 use tapio_model::{Event, Ledger, Outcome, Severity, Source, Timestamp};
-use tapio_patterns::patterns;
 use tokio::time::Instant;
 
 use super::{
     bench::{Outcomes, per_second, resident_bytes},
     paths::PathArgs,
+    rules::RulesArgs,
     tell::tell,
 };
 use crate::{
@@ -38,6 +39,8 @@ pub(crate) struct ReplayArgs {
     /// Does not keep the stories.
     #[arg(long)]
     no_store: bool,
+    #[command(flatten)]
+    rules: RulesArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -94,6 +97,7 @@ struct SummaryLine {
 
 pub(crate) fn run(args: &ReplayArgs, paths: &PathArgs, out: Out) -> anyhow::Result<()> {
     let limits = Limits { window: args.window, quiet: args.window * 2, ..Limits::default() };
+    let rules = Arc::new(Rules::new(&args.rules.load()?.patterns(), limits));
     let binder = Arc::new(Binder::new(Home::default()));
     let recording =
         open_recording(args.format.as_deref(), Input::from_argument(&args.recording), binder)
@@ -106,7 +110,7 @@ pub(crate) fn run(args: &ReplayArgs, paths: &PathArgs, out: Out) -> anyhow::Resu
     };
     let bar = progress_bar(out);
     let pace = Pace { speed: args.speed, began: None };
-    let replayed = replay(&mut recording, &limits, pace, &bar, |told| tell(&told, &store, out))?;
+    let replayed = replay(&mut recording, &rules, pace, &bar, |told| tell(&told, &store, out))?;
     bar.finish_and_clear();
     say_rejected(&replayed.import, &args.recording);
     report(&replayed, out)
@@ -165,13 +169,14 @@ pub(super) fn park_until(due: Instant) {
 /// The engine's time is the recording's: the latest time of any event so far.
 pub(crate) fn replay(
     recording: &mut dyn Recording,
-    limits: &Limits,
+    rules: &Arc<Rules>,
     mut pace: Pace,
     bar: &ProgressBar,
     mut told: impl FnMut(Told) -> anyhow::Result<()>,
 ) -> anyhow::Result<Replayed> {
     let begin = Instant::now();
-    let mut ring = Ring::new(&Arc::new(Rules::new(&patterns(), limits.clone())));
+    let ring = Ring::new(rules);
+    let mut ring = ring.watched(Watch::new(BaselineLimits::default()));
     let mut duplicates = vec![0_u64; Source::ALL.len()];
     let mut alerts = 0;
     let mut chunk: Vec<Arc<Event>> = Vec::new();
@@ -198,7 +203,7 @@ pub(crate) fn replay(
         bar.set_length(recording.progress().bytes_total.unwrap_or_default());
         bar.set_position(recording.progress().bytes_read);
     }
-    ring.finish(limits.window);
+    ring.finish(rules.limits().window);
     ring.take_told().into_iter().try_for_each(&mut told)?;
     let duplicates = Source::ALL.into_iter().zip(duplicates).filter(|(_, count)| *count > 0);
     Ok(Replayed {

@@ -8,8 +8,7 @@ use tapio_bus::{Bus, MemoryBus, MemoryBusLimits, WhenFull};
 use tapio_collect::{Binder, Home, Pump, PumpLimits, stop_signal};
 use tapio_engine::{Limits, Rules};
 use tapio_model::{Clock, Story};
-use tapio_node::{Node, NodeParts};
-use tapio_patterns::patterns;
+use tapio_node::{LearningBus, Node, NodeParts};
 use tapio_shard::ShardCount;
 use tapio_telemetry::SystemClock;
 use tapio_wire::json::StoryJson;
@@ -21,7 +20,7 @@ use tokio::{
     },
 };
 
-use super::{paths::PathArgs, senses::Senses, tell::print};
+use super::{paths::PathArgs, rules::RulesArgs, senses::Senses, tell::print};
 use crate::out::{Out, errln};
 
 #[derive(Debug, clap::Args)]
@@ -40,6 +39,11 @@ pub(crate) struct UpArgs {
     /// Traces that may live at a time.
     #[arg(long, env = "TAPIO_TRACES_MAX", hide_env_values = true, default_value_t = Limits::default().node_traces_max)]
     traces_max: usize,
+    /// Learns nothing: tells no story of a service that is unlike itself.
+    #[arg(long, env = "TAPIO_NO_BASELINE", hide_env_values = true)]
+    no_baseline: bool,
+    #[command(flatten)]
+    rules: RulesArgs,
 }
 
 /// What to watch.
@@ -119,15 +123,23 @@ async fn up(args: UpArgs, paths: &PathArgs, out: Out) -> anyhow::Result<()> {
     };
     let shards = ShardCount::DEFAULT;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let bus: Arc<dyn Bus> = Arc::new(MemoryBus::new(MemoryBusLimits {
+    let memory: Arc<dyn Bus> = Arc::new(MemoryBus::new(MemoryBusLimits {
         shards,
         when_full: WhenFull::ShedLowestFirst,
         ..MemoryBusLimits::default()
     }));
+    let bus: Arc<dyn Bus> = if args.no_baseline {
+        memory
+    } else {
+        Arc::new(LearningBus::new(memory, shards, Arc::clone(&clock)))
+    };
+    let own = args.rules.open()?;
+    let rules = Arc::new(Rules::new(&own.patterns(), limits.for_shard(shards.get())));
+    let following = own.follow(&rules);
     let (store, _) = paths.open_store()?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut node = Node::start(NodeParts {
-        rules: Arc::new(Rules::new(&patterns(), limits.for_shard(shards.get()))),
+        rules,
         shards,
         arbiters: args.arbiters.unwrap_or(cores),
         bus: Arc::clone(&bus),
@@ -146,7 +158,7 @@ async fn up(args: UpArgs, paths: &PathArgs, out: Out) -> anyhow::Result<()> {
     let pump = Pump::start(taken, Arc::clone(&bus), shards, clock, PumpLimits::default());
     let senses = Senses::start(&args.senses, &binder, &pump, &stop).await?;
     let socket = paths.paths().socket;
-    node.serve(&socket, senses.status(&pump)).await?;
+    node.serve(&socket, following.beside(senses.status(&pump))).await?;
     errln(format_args!("tapio: watching; socket {}; stop with Ctrl-C", socket.display()));
     // A reader that went away ends the watching like Ctrl-C: what was seen is still told and kept.
     let told = tell_until_told_to_stop(&mut stories, out).await;

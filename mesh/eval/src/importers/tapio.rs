@@ -3,6 +3,8 @@
 //! The order of the lines is the order of arrival and is part of the recording: nothing is sorted,
 //! so that an event which came late comes late again.
 
+mod labels;
+
 use std::{
     io::{self, BufRead, Read},
     path::{Path, PathBuf},
@@ -15,8 +17,8 @@ use tapio_model::{Event, EventId, Place};
 use tapio_wire::{EventJson, LINE_BYTES_MAX, parse_event_line};
 
 use crate::{
-    CHUNK_EVENTS_MAX, ImportAccount, ImportError, Importer, Input, Progress, RECORDING_VERSION,
-    Recording, RecordingHeader, Rejected, input::Opened,
+    CHUNK_EVENTS_MAX, ImportAccount, ImportError, Importer, Input, Labels, Progress,
+    RECORDING_VERSION, Recording, RecordingHeader, Rejected, input::Opened,
 };
 
 /// Places that are shared between events; beyond, they are forgotten and shared anew.
@@ -61,6 +63,15 @@ impl Importer for Format {
             account: ImportAccount::default(),
             progress: Progress { bytes_read: 0, bytes_total },
         }))
+    }
+
+    fn open_labelled(
+        &self,
+        path: &Path,
+        binder: Arc<Binder>,
+    ) -> Result<(Box<dyn Recording>, Labels), ImportError> {
+        let labels = labels::read(path)?;
+        Ok((self.open(Input::Path(path.to_path_buf()), binder)?, labels))
     }
 }
 

@@ -95,6 +95,7 @@ codes! {
     PolicyChanged = 54,
     ServiceChanged = 55,
     UnitChanged = 56,
+    Anomaly = 57,
 }
 
 codes! {

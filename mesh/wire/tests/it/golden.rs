@@ -29,6 +29,7 @@ fn golden_bytes_stay() {
     check("event_least", &sample::least_event(), encode_event, decode_event);
     check("batch", &sample::batch(), encode_batch, read_all);
     check("batch_senses", &sample::senses_batch(), encode_batch, read_all);
+    check("batch_learnt", &sample::learnt_batch(), encode_batch, read_all);
     check("raw", &sample::raw(), encode_raw, decode_raw);
     check("finding", &sample::finding(), encode_finding, decode_finding);
     check("story", &sample::story(), encode_story, decode_story);

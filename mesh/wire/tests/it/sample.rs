@@ -86,6 +86,9 @@ pub(crate) fn least_event() -> Event {
 /// Kinds that there were when the first golden batch was written.
 const FIRST_KINDS: usize = 40;
 
+/// Kinds that there were when the senses were there.
+const SENSES_KINDS: usize = 56;
+
 /// A batch with an event of each of the first kinds.
 pub(crate) fn batch() -> EventBatch {
     batch_of(Kind::ALL.split_at(FIRST_KINDS).0)
@@ -93,7 +96,12 @@ pub(crate) fn batch() -> EventBatch {
 
 /// A batch with an event of each kind that the senses brought.
 pub(crate) fn senses_batch() -> EventBatch {
-    batch_of(Kind::ALL.split_at(FIRST_KINDS).1)
+    batch_of(Kind::ALL.split_at(SENSES_KINDS).0.split_at(FIRST_KINDS).1)
+}
+
+/// A batch with an event of each kind that is learnt, not sensed.
+pub(crate) fn learnt_batch() -> EventBatch {
+    batch_of(Kind::ALL.split_at(SENSES_KINDS).1)
 }
 
 /// Sources, severities, classes and rules take turns.

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use k8s_openapi::api::{
     apps::v1::ReplicaSet,
     batch::v1::Job,
-    core::v1::{Event, Pod},
+    core::v1::{Event, Pod, Service},
+    discovery::v1::EndpointSlice,
+    networking::v1::NetworkPolicy,
 };
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
@@ -15,7 +17,7 @@ use tapio_model::{Kind, Place, Source, Timestamp, TraceId};
 
 use crate::{
     WatchCache,
-    translate::{Context, Translate},
+    translate::{Context, NEWS_AGE_MAX, Translate},
     trim::Watched,
 };
 
@@ -127,6 +129,7 @@ fn leader(
         cluster: Some("prod".into()),
         now: Timestamp::ZERO,
         is_first_list: false,
+        news_age_max: NEWS_AGE_MAX,
         owners: &cache,
     };
     let mut told = Vec::new();
@@ -156,12 +159,31 @@ fn leader(
                 { "kind": kind, "name": name, "namespace": "shop", "uid": uid } }))?;
         told.extend(Event::changes(None, Some(&event), &context));
     }
+    if case.3 != NONE {
+        told.extend(rules(&cache, &context)?);
+    }
     let binder = binder();
     Ok(told
         .into_iter()
         .map(|event| binder.bind(event))
         .map(|event| (event.trace.trace_id, workload(&event.place)))
         .collect())
+}
+
+/// What befalls the pod's workload through others: a rule for its namespace, and its Service.
+fn rules(cache: &WatchCache, context: &Context<'_>) -> Result<Vec<Unbound>, serde_json::Error> {
+    let meta = json!({ "name": "rule", "namespace": "shop", "uid": "rule", "resourceVersion": "1",
+        "labels": { "kubernetes.io/service-name": "rule" } });
+    let slice: EndpointSlice = serde_json::from_value(json!({ "metadata": meta,
+        "addressType": "IPv4",
+        "endpoints": [{ "addresses": [], "targetRef": { "kind": "Pod", "uid": "pod" } }] }))?;
+    slice.learn(cache);
+    let policy: NetworkPolicy =
+        serde_json::from_value(json!({ "metadata": meta, "spec": { "podSelector": {} } }))?;
+    let service: Service = serde_json::from_value(json!({ "metadata": meta, "spec": {} }))?;
+    let mut told = NetworkPolicy::changes(None, Some(&policy), context);
+    told.extend(Service::changes(None, Some(&service), context));
+    Ok(told)
 }
 
 #[test]
@@ -177,8 +199,13 @@ fn an_event_that_is_faster_than_its_replica_set_still_names_the_deployment() {
     let names = ["cart-7f6b8d9c4", "cart-5d8fb4c7d9", "cart-green", "cart-7d9f", "7f6b8d9c4"];
     let named = names.map(|name| {
         let cache = WatchCache::new(None, None, None);
-        let context =
-            Context { cluster: None, now: Timestamp::ZERO, is_first_list: false, owners: &cache };
+        let context = Context {
+            cluster: None,
+            now: Timestamp::ZERO,
+            is_first_list: false,
+            news_age_max: NEWS_AGE_MAX,
+            owners: &cache,
+        };
         let event: Event = serde_json::from_value(json!({ "metadata": { "uid": "e" },
             "involvedObject": { "kind": "ReplicaSet", "name": name, "uid": "r" } }))
         .unwrap();

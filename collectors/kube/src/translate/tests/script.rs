@@ -20,9 +20,9 @@ use k8s_openapi::{
 };
 use serde_json::Value as Json;
 use tapio_collect::Unbound;
-use tapio_model::{Timestamp, Value, Workload};
+use tapio_model::{Text, Timestamp, Value, Workload};
 
-use crate::translate::{Context, Owners, Translate, seen::nanos};
+use crate::translate::{Context, Labels, NEWS_AGE_MAX, Owners, Translate, seen::nanos};
 
 /// One look at an object.
 #[derive(Debug)]
@@ -138,7 +138,13 @@ pub(super) struct Nobody;
 
 impl Cluster {
     pub(super) fn context(&self, now: Timestamp, is_first_list: bool) -> Context<'_> {
-        Context { cluster: Some("demo".into()), now, is_first_list, owners: self }
+        Context {
+            cluster: Some("demo".into()),
+            now,
+            is_first_list,
+            news_age_max: NEWS_AGE_MAX,
+            owners: self,
+        }
     }
 }
 
@@ -153,8 +159,26 @@ impl Owners for Cluster {
         match (kind, name) {
             ("ConfigMap", "cart-env") => vec![user("Deployment", "cart"), user("Job", "import")],
             ("PersistentVolumeClaim", _) => vec![user("StatefulSet", "db")],
+            ("HorizontalPodAutoscaler", "cart") => vec![user("Deployment", "cart")],
             _ => Vec::new(),
         }
+    }
+
+    fn node(&self, uid: &str) -> Option<Text> {
+        CART.contains(&uid).then(|| "n2".into())
+    }
+
+    fn tenants(&self, _namespace: &str, is_meant: &dyn Fn(&Labels) -> bool) -> Vec<Workload> {
+        let tenants = [("Deployment", "cart"), ("Deployment", "checkout"), ("StatefulSet", "db")];
+        let meant = tenants
+            .into_iter()
+            .filter(|(_, app)| is_meant(&[("app".to_owned(), (*app).to_owned())].into()));
+        meant.map(|(kind, name)| Workload { kind: kind.into(), name: name.into() }).collect()
+    }
+
+    fn backends(&self, _namespace: &str, service: &str) -> Vec<Workload> {
+        let name = (service == "cart").then(|| "cart".into());
+        name.into_iter().map(|name| Workload { kind: "Deployment".into(), name }).collect()
     }
 }
 

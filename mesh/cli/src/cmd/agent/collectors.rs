@@ -74,7 +74,10 @@ pub(super) fn specs(senses: &Senses) -> Vec<CollectorSpec> {
         host(
             "journal",
             |config| HostConfig {
-                journal: config.collectors.host.journal.enabled.then(JournalConfig::default),
+                journal: config.collectors.host.journal.enabled.then(|| JournalConfig {
+                    position: beside_spool(config, "journal.position"),
+                    ..JournalConfig::default()
+                }),
                 ..nothing()
             },
             differs!(host.journal),

@@ -161,6 +161,7 @@ async fn measure(args: &AgentArgs) -> anyhow::Result<Figures> {
     let failures = failures.spawn(move || flood_full_device(pace, &failing))?;
     let measured = async {
         sleep(SETTLE).await;
+        world.take_stock();
         let idle = world.begin();
         sleep(SETTLE).await;
         let idle_cpu_percent = idle.cpu_percent(&world);
@@ -254,6 +255,11 @@ impl World {
             ensure!(self.agent.is_running(), "the agent has ended: {}", self.agent.stderr_tail());
         }
         Ok(())
+    }
+
+    /// Forgets the lines that were written before the log was read: they are not told.
+    fn take_stock(&mut self) {
+        self.written = self.sink.lines.load(Relaxed);
     }
 
     fn write(&mut self, lines: u64) -> anyhow::Result<()> {

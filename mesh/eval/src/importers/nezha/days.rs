@@ -68,6 +68,18 @@ impl Content {
 /// Finds the days at or below `root`: the faulty ones, unless `root` itself lies in the fault-free
 /// part (`construct_data`).
 pub(super) fn find_days(root: &Path) -> Result<Vec<PathBuf>, ImportError> {
+    find(root, |path| !path.ends_with("construct_data"))
+}
+
+/// Finds the days of the fault-free part at or below `root`.
+pub(super) fn find_fault_free_days(root: &Path) -> Result<Vec<PathBuf>, ImportError> {
+    let days = find(root, |path| !path.ends_with("rca_data"))?;
+    let is_fault_free =
+        |day: &PathBuf| day.parent().is_some_and(|it| it.ends_with("construct_data"));
+    Ok(days.into_iter().filter(is_fault_free).collect())
+}
+
+fn find(root: &Path, is_entered: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>, ImportError> {
     let mut days = Vec::new();
     let read = |path: &Path, error| ImportError::Read { path: path.to_path_buf(), error };
     let mut level = vec![root.to_path_buf()];
@@ -79,7 +91,7 @@ pub(super) fn find_days(root: &Path) -> Result<Vec<PathBuf>, ImportError> {
                 continue;
             }
             let inside = directories(&directory).map_err(|error| read(&directory, error))?;
-            below.extend(inside.into_iter().filter(|path| !path.ends_with("construct_data")));
+            below.extend(inside.into_iter().filter(|path| is_entered(path)));
         }
         level = below;
     }

@@ -3,6 +3,8 @@
 use ahash::AHashMap;
 use tapio_model::{Place, Text, keys};
 
+use crate::importers::service_of_pod;
+
 /// Different texts (operations, loggers) and places that are shared; what comes after them is
 /// right as well, and costs more.
 const SHARED_MAX: usize = 65_536;
@@ -57,7 +59,7 @@ impl Shared {
         }
         let new = Place {
             pod: Some(pod.into()),
-            service: Some(service_of(pod).into()),
+            service: Some(service_of_pod(pod).into()),
             ..Place::default()
         };
         if self.pods.len() < SHARED_MAX {
@@ -81,10 +83,4 @@ impl Shared {
         }
         new
     }
-}
-
-/// Returns the service a pod belongs to: its name without the last two parts, the hashes of
-/// ReplicaSet and pod.
-pub(super) fn service_of(pod: &str) -> &str {
-    pod.rsplitn(3, '-').nth(2).unwrap_or(pod)
 }

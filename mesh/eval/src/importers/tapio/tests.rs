@@ -176,3 +176,20 @@ proptest! {
         prop_assert!(account.balances());
     }
 }
+
+#[test]
+fn what_is_true_of_a_recording_lies_beside_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("shop.jsonl");
+    std::fs::write(&path, format!("{HEADER}\n{LATER}\n")).unwrap();
+    let open = || Format.open_labelled(&path, Arc::new(Binder::new(Home::default())));
+    let refused = open().err().unwrap();
+    assert!(refused.to_string().ends_with("shop.labels.json"), "{refused}");
+    let labels =
+        r#"{"faults": [{"at": "2026-11-20T02:47:05Z", "service": "cart", "kind": "cpu"}]}"#;
+    std::fs::write(directory.path().join("shop.labels.json"), labels).unwrap();
+    let (mut recording, labels) = open().unwrap();
+    let mut events = Vec::new();
+    while recording.next_chunk(&mut events).unwrap() {}
+    assert_eq!((events.len(), labels.faults.len()), (1, 1), "labels never become events");
+}

@@ -305,6 +305,7 @@ async fn start_node(
         meters: Meters::new(),
         telemetry: Telemetry::default(),
         http: None,
+        learns: None,
     };
     MeshNode::start(parts).await.context("starting a node")
 }

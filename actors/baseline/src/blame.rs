@@ -1,0 +1,172 @@
+//! Whose fault the unlike spans are: of those of a trace, the deepest.
+
+use std::collections::BTreeMap;
+
+use tapio_model::{Text, TraceId};
+
+use crate::{
+    BaselineLimits, Part,
+    assembly::{Digest, Row},
+    change::{Change, Changes, How},
+    latency::Slow,
+    operation::{Mark, Op, Operations},
+};
+
+/// How unlike a span must be to count.
+const UNLIKE_MIN: f64 = 0.7;
+
+/// What a slow span adds: how long something takes differs for many reasons.
+const SLOW_SCORE: f64 = 1.0;
+
+/// A chain of callers is followed so far: a broken trace may go round in circles.
+const DEPTH_MAX: usize = 64;
+
+/// What makes a span unlike.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Reason {
+    /// A feature appeared or vanished.
+    Changed(Change),
+    /// It takes longer by itself.
+    Slow(Slow),
+}
+
+/// A reason, and how often it held.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Held {
+    pub(crate) op: Op,
+    pub(crate) reason: Reason,
+    pub(crate) score: f64,
+    pub(crate) spans: u32,
+    /// One of the traces that show it.
+    pub(crate) example: TraceId,
+}
+
+/// A service that unlike spans are blamed on.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Suspect {
+    pub(crate) score: f64,
+    pub(crate) held: Vec<Held>,
+}
+
+/// The services that unlike spans are blamed on.
+pub(crate) type Suspects = BTreeMap<Text, Suspect>;
+
+/// What is unlike in this window.
+#[derive(Debug, Default)]
+pub(crate) struct Unlike {
+    pub(crate) changes: Changes,
+    pub(crate) slow: BTreeMap<Op, Slow>,
+}
+
+impl Unlike {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.slow.is_empty()
+    }
+
+    /// Returns how unlike a span is, and by what most.
+    fn judge(&self, row: &Row, operations: &Operations) -> (f64, Option<Reason>) {
+        let (mut appeared, mut vanished) = ((0.0, None), (0.0, None));
+        for change in self.changes.get(&row.op).into_iter().flatten() {
+            let has = |mark: &Mark| row.marks.binary_search(mark).is_ok();
+            let (score, best) = match change.how {
+                How::Appeared if has(&change.mark) => {
+                    let feature = operations.feature(row.op, change.mark);
+                    let weight = feature.map_or(0.0, |feature| feature.weight());
+                    ((change.now / change.before).ln() * weight, &mut appeared)
+                }
+                How::Vanished { beside }
+                    if row.is_heard
+                        && !has(&change.mark)
+                        && beside.is_none_or(|beside| has(&beside)) =>
+                {
+                    (((1.0 - change.now) / (1.0 - change.before)).ln(), &mut vanished)
+                }
+                How::Appeared | How::Vanished { .. } => continue,
+            };
+            if score > best.0 {
+                *best = (score, Some(Reason::Changed(*change)));
+            }
+        }
+        let mut reason = if appeared.0 >= vanished.0 { appeared.1 } else { vanished.1 };
+        let mut score = appeared.0 + vanished.0;
+        if let Some(slow) = self.slow.get(&row.op).filter(|slow| row.self_us > slow.from_us) {
+            score += SLOW_SCORE;
+            reason = reason.or(Some(Reason::Slow(*slow)));
+        }
+        (score, reason)
+    }
+}
+
+/// Blames the unlike spans of whole traces on services.
+pub(crate) fn blame(
+    digests: &[&Digest],
+    unlike: &Unlike,
+    operations: &Operations,
+    limits: &BaselineLimits,
+) -> Suspects {
+    let mut suspects = Suspects::new();
+    for digest in digests {
+        let rows = &digest.rows;
+        let judged: Vec<_> = rows.iter().map(|row| unlike.judge(row, operations)).collect();
+        let is_unlike = |index: usize| {
+            judged.get(index).is_some_and(|(score, _)| *score > UNLIKE_MIN)
+                && !(limits.has(Part::Unreached) && is_excused(rows, index, operations))
+        };
+        let mut is_covered = vec![false; rows.len()];
+        for (index, row) in rows.iter().enumerate() {
+            let is_deeper = row.is_unreached && limits.has(Part::Unreached) || is_unlike(index);
+            if limits.has(Part::Deepest) && is_deeper {
+                for caller in callers(rows, index) {
+                    if let Some(covered) = is_covered.get_mut(caller) {
+                        *covered = true;
+                    }
+                }
+            }
+        }
+        for (index, covered) in is_covered.iter().enumerate() {
+            let Some((row, (score, Some(reason)))) = rows.get(index).zip(judged.get(index)) else {
+                continue;
+            };
+            if !covered
+                && is_unlike(index)
+                && let Some(operation) = operations.get(row.op)
+            {
+                let suspect = suspects.entry(operation.service.clone()).or_default();
+                suspect.add(row.op, *reason, score.min(limits.span_score_max), digest.trace);
+            }
+        }
+    }
+    suspects
+}
+
+impl Suspect {
+    fn add(&mut self, op: Op, reason: Reason, score: f64, example: TraceId) {
+        self.score += score;
+        let known = self.held.iter_mut().find(|held| held.op == op && held.reason == reason);
+        match known {
+            Some(held) => {
+                held.score += score;
+                held.spans += 1;
+            }
+            None => self.held.push(Held { op, reason, score, spans: 1, example }),
+        }
+    }
+}
+
+/// Says whether a span is part of what its service did on the way to somebody it did not reach.
+fn is_excused(rows: &[Row], index: usize, operations: &Operations) -> bool {
+    let service = |index: usize| {
+        let row: &Row = rows.get(index)?;
+        operations.get(row.op).map(|operation| &operation.service)
+    };
+    let is_it = |caller: usize| {
+        rows.get(caller).is_some_and(|row| row.is_unreached) && service(caller) == service(index)
+    };
+    is_it(index) || callers(rows, index).any(is_it)
+}
+
+/// Returns the callers of a span, the nearest first.
+fn callers(rows: &[Row], index: usize) -> impl Iterator<Item = usize> {
+    let parent = |index: usize| rows.get(index).and_then(|row| row.parent);
+    std::iter::successors(parent(index), move |index| parent(*index)).take(DEPTH_MAX)
+}

@@ -1,0 +1,223 @@
+//! Which features of an operation's spans are unlike what was learnt of it.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    BaselineLimits, Part,
+    counts::{Counts, Seen},
+    evidence::{change, share},
+    operation::{Mark, Op, Operations},
+};
+
+/// A vanished feature must now be missing in at least a fifth of the spans.
+const STILL_THERE: f64 = 0.8;
+
+/// An appeared feature must now be so many times as frequent.
+const APPEARED_TIMES: f64 = 5.0;
+
+/// How a feature changed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum How {
+    /// It is there, and never was.
+    Appeared,
+    /// It is not there, and always was where `beside` is; in every span, where that is none.
+    Vanished {
+        /// What it always came with.
+        beside: Option<Mark>,
+    },
+}
+
+/// A feature that is unlike what was learnt.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Change {
+    pub(crate) mark: Mark,
+    pub(crate) how: How,
+    /// Its share of the spans before and now.
+    pub(crate) before: f64,
+    pub(crate) now: f64,
+    /// The spans these are shares of, now.
+    pub(crate) spans: u32,
+}
+
+/// The changes of all operations that have any.
+pub(crate) type Changes = BTreeMap<Op, Vec<Change>>;
+
+/// Compares what was seen with what was learnt.
+pub(crate) fn changes(
+    learnt: &Counts,
+    seen: &Counts,
+    operations: &Operations,
+    limits: &BaselineLimits,
+) -> Changes {
+    let mut changes = Changes::new();
+    for (op, now) in &seen.by_op {
+        let Some(known) = learnt.by_op.get(op).filter(|it| it.spans >= limits.learnt_min) else {
+            continue;
+        };
+        let compare = Compare { known, now, limits };
+        let is_wanted = |mark| operations.feature(*op, mark).is_some_and(|it| it.is_wanted());
+        let mut found = compare.found(&is_wanted);
+        if !found.is_empty() {
+            found.sort_by_key(|change| change.mark);
+            changes.insert(*op, found);
+        }
+    }
+    changes
+}
+
+/// One operation, then and now.
+struct Compare<'a> {
+    known: &'a Seen,
+    now: &'a Seen,
+    limits: &'a BaselineLimits,
+}
+
+impl Compare<'_> {
+    fn found(&self, is_wanted: &dyn Fn(Mark) -> bool) -> Vec<Change> {
+        let changes = self.appeared().chain(self.vanished(is_wanted));
+        let part = |change: &Change| match change.how {
+            How::Appeared => Part::Appeared,
+            How::Vanished { beside: None } => Part::Vanished,
+            How::Vanished { beside: Some(_) } => Part::Beside,
+        };
+        changes.filter(|change| self.limits.has(part(change))).collect()
+    }
+
+    fn appeared(&self) -> impl Iterator<Item = Change> {
+        let (of, of_now) = (f64::from(self.known.spans), f64::from(self.now.spans));
+        self.now.alone.iter().filter_map(move |(mark, hits_now)| {
+            let hits = f64::from(self.known.alone.get(mark).copied().unwrap_or_default());
+            let hits_now = f64::from(*hits_now);
+            let (before, now) = (share(hits, of), share(hits_now, of_now));
+            let is_new = hits / of <= self.limits.rare
+                && now > APPEARED_TIMES * before
+                && change(hits, of, hits_now, of_now) > self.limits.change_min;
+            let (how, spans) = (How::Appeared, self.now.spans);
+            is_new.then_some(Change { mark: *mark, how, before, now, spans })
+        })
+    }
+
+    fn vanished(&self, is_wanted: &dyn Fn(Mark) -> bool) -> impl Iterator<Item = Change> {
+        let every = self.known.alone.iter().map(|(mark, hits)| {
+            let hits_now = self.now.alone.get(mark).copied().unwrap_or_default();
+            (*mark, None, (*hits, self.known.spans), (hits_now, self.now.spans))
+        });
+        let beside = self.known.together.iter().map(|((beside, mark), hits)| {
+            let of = self.known.alone.get(beside).copied().unwrap_or_default();
+            let hits_now = self.now.together.get(&(*beside, *mark)).copied().unwrap_or_default();
+            let of_now = self.now.alone.get(beside).copied().unwrap_or_default();
+            (*mark, Some(*beside), (*hits, of), (hits_now, of_now))
+        });
+        let changes = every.chain(beside).filter_map(|(mark, beside, (hits, of), now)| {
+            let (hits_now, spans) = now;
+            if of < self.limits.learnt_min || spans < 2 || !is_wanted(mark) {
+                return None;
+            }
+            let (hits, of) = (f64::from(hits), f64::from(of));
+            let (hits_now, of_now) = (f64::from(hits_now), f64::from(spans));
+            let is_gone = hits / of > self.limits.sure
+                && hits_now / of_now < STILL_THERE
+                && change(hits, of, hits_now, of_now) > self.limits.change_min;
+            let (how, before, now) =
+                (How::Vanished { beside }, share(hits, of), share(hits_now, of_now));
+            is_gone.then_some(Change { mark, how, before, now, spans })
+        });
+        changes.collect::<Vec<_>>().into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tapio_model::Severity;
+
+    use super::*;
+    use crate::{
+        assembly::Row,
+        feature::{Feature, Sort},
+    };
+
+    /// An operation that writes a line on entry and, mostly, one on exit.
+    struct Scene {
+        operations: Operations,
+        op: Op,
+        entry: Mark,
+        exit: Mark,
+        error: Mark,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let mut operations = Operations::default();
+            let op = operations.number(&"cart".into(), &"GET".into(), 9).unwrap();
+            let mut mark = |severity, text: &str| {
+                let feature = Feature { sort: Sort::Line(severity), text: text.into() };
+                operations.mark(op, feature, 9).unwrap()
+            };
+            let (entry, exit) = (mark(Severity::Info, "entry"), mark(Severity::Info, "exit"));
+            let error = mark(Severity::Error, "error");
+            Self { operations, op, entry, exit, error }
+        }
+
+        fn counts(&self, spans: &[(u32, &[Mark])]) -> Counts {
+            let mut counts = Counts::default();
+            for (times, marks) in spans {
+                for _ in 0..*times {
+                    let row = Row {
+                        op: self.op,
+                        marks: marks.to_vec().into(),
+                        parent: None,
+                        self_us: 0.0,
+                        way_us: None,
+                        is_heard: true,
+                        is_unreached: false,
+                    };
+                    counts.add(&row);
+                }
+            }
+            counts
+        }
+
+        fn changed(&self, learnt: &[(u32, &[Mark])], now: &[(u32, &[Mark])]) -> Vec<Mark> {
+            let limits = BaselineLimits::default();
+            let (learnt, now) = (self.counts(learnt), self.counts(now));
+            let changes = changes(&learnt, &now, &self.operations, &limits);
+            let mut marks: Vec<_> = changes.values().flatten().map(|change| change.mark).collect();
+            marks.dedup();
+            marks
+        }
+    }
+
+    #[test]
+    fn an_early_return_is_a_line_that_vanished_beside_another() {
+        let it = Scene::new();
+        let (entry, exit) = (it.entry, it.exit);
+        // Half of the calls never get that far, so that neither line is in every span.
+        let healthy: &[(u32, &[Mark])] = &[(40, &[entry, exit]), (40, &[])];
+        assert_eq!(it.changed(healthy, &[(9, &[entry]), (9, &[])]), [exit]);
+        assert_eq!(it.changed(healthy, &[(9, &[entry, exit]), (9, &[])]), []);
+        // Another mix of callers is no fault.
+        assert_eq!(it.changed(healthy, &[(18, &[entry, exit])]), []);
+    }
+
+    #[test]
+    fn an_error_that_never_was_appears_and_one_that_is_gone_is_good_news() {
+        let it = Scene::new();
+        let (entry, error) = (it.entry, it.error);
+        let changed = it.changed(&[(50, &[entry])], &[(6, &[entry, error]), (3, &[entry])]);
+        assert_eq!(changed, [error]);
+        let changed = it.changed(&[(50, &[entry, error])], &[(9, &[entry])]);
+        assert_eq!(changed, []);
+        // Errors that were always there in part are everyday.
+        let everyday: &[(u32, &[Mark])] = &[(30, &[entry]), (10, &[entry, error])];
+        assert_eq!(it.changed(everyday, &[(5, &[entry]), (5, &[entry, error])]), []);
+    }
+
+    #[test]
+    fn nothing_is_said_of_what_is_hardly_known() {
+        let it = Scene::new();
+        let (entry, error) = (it.entry, it.error);
+        assert_eq!(it.changed(&[(3, &[entry])], &[(9, &[entry, error])]), []);
+        assert_eq!(it.changed(&[(4, &[entry])], &[(9, &[entry, error])]), [error]);
+        assert_eq!(it.changed(&[(4, &[entry])], &[(1, &[entry, error])]), []);
+    }
+}

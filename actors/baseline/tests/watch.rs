@@ -1,0 +1,236 @@
+//! A small shop under the watch: what is told, and what is not.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tapio_baseline::{BaselineLimits, Part, Watch};
+use tapio_model::{
+    Attributes, Binding, Class, Event, EventId, Impact, Kind, Place, Severity, Source, SpanId,
+    Text, Timestamp, TraceContext, TraceId, Value, keys,
+};
+
+/// What is wrong with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    None,
+    /// `pay` returns before it has charged.
+    EarlyReturn,
+    /// `pay` throws, and `web` complains about it.
+    Exception,
+    /// `pay` does not find `bank`, and says so.
+    Unreached,
+    /// `pay` takes a second.
+    Slow,
+}
+
+/// The shop: `web` calls `pay`, `pay` calls `bank`; each request is a trace.
+#[derive(Debug, Default)]
+struct Shop {
+    events: Vec<Arc<Event>>,
+    requests: u64,
+}
+
+impl Shop {
+    /// Adds a request that begins at `millis`.
+    fn request(&mut self, millis: i64, fault: Fault) {
+        self.requests += 1;
+        let slow = if fault == Fault::Slow { 1_000 } else { 0 };
+        let (paid, served) = (millis + 30 + slow, millis + 50 + slow);
+        let has_bank = !matches!(fault, Fault::EarlyReturn | Fault::Unreached);
+        self.line(("web", 1), millis + 1, Severity::Info, "serving");
+        self.line(("pay", 2), millis + 11, Severity::Info, "charging");
+        if has_bank {
+            self.span("bank", "POST /charge", (3, Some(2)), (millis + 15, millis + 25));
+            self.line(("pay", 2), millis + 26, Severity::Info, "charged");
+        }
+        match fault {
+            Fault::Exception => {
+                self.line(("pay", 2), millis + 27, Severity::Error, "java.lang.Boom in charge");
+                self.line(("web", 1), millis + 40, Severity::Error, "pay answered 500");
+            }
+            Fault::Unreached => {
+                self.line(("pay", 2), millis + 27, Severity::Error, "connection refused by bank");
+            }
+            Fault::None | Fault::EarlyReturn | Fault::Slow => {}
+        }
+        self.span("pay", "charge", (2, Some(1)), (millis + 10, paid));
+        self.span("web", "GET /buy", (1, None), (millis, served));
+        self.line(("web", 1), served, Severity::Info, "served");
+    }
+
+    /// Adds a minute of requests, one a second.
+    fn minute(&mut self, minute: i64, fault: Fault) {
+        for second in 0..60 {
+            self.request((minute * 60 + second) * 1_000, fault);
+        }
+    }
+
+    fn span(&mut self, service: &str, name: &str, ids: (u64, Option<u64>), times: (i64, i64)) {
+        let (begin, end) = times;
+        let attributes = vec![
+            (keys::SPAN_NAME.into(), name.into()),
+            (keys::DURATION.into(), Value::Int((end - begin) * 1_000_000)),
+        ];
+        self.push((service, ids.0, ids.1), end, (Kind::Span, Severity::Info), attributes);
+    }
+
+    fn line(&mut self, (service, span): (&str, u64), at: i64, severity: Severity, text: &str) {
+        let attributes = vec![(keys::MESSAGE.into(), text.into())];
+        self.push((service, span, None), at, (Kind::Log, severity), attributes);
+    }
+
+    fn push(
+        &mut self,
+        (service, span, parent): (&str, u64, Option<u64>),
+        at: i64,
+        (kind, severity): (Kind, Severity),
+        attributes: Vec<(Text, Value)>,
+    ) {
+        let id = |number: u64| SpanId::from_bytes(number.to_be_bytes());
+        let trace = u128::from(self.requests).to_be_bytes();
+        let number = u128::try_from(self.events.len()).unwrap();
+        self.events.push(Arc::new(Event {
+            id: EventId::from_bytes(number.to_be_bytes()),
+            time: Timestamp::from_millis(at),
+            source: Source::Otlp,
+            kind,
+            trace: TraceContext {
+                trace_id: TraceId::from_bytes(trace),
+                span_id: Some(id(span)),
+                parent_span_id: parent.map(id),
+                binding: Binding::Explicit,
+            },
+            place: Arc::new(Place { service: Some(service.into()), ..Place::default() }),
+            severity,
+            impact: Impact::NONE,
+            class: Class::Other,
+            attributes: Attributes::new(attributes),
+        }));
+    }
+
+    /// Shows it all to a watch, and returns what was told.
+    fn told(mut self, limits: BaselineLimits) -> Vec<Arc<Event>> {
+        self.events.sort_by_key(|event| event.order());
+        let mut watch = Watch::new(limits);
+        let mut told = Vec::new();
+        for event in &self.events {
+            told.extend(watch.advance(event.time));
+            watch.observe(event, event.time);
+        }
+        let end = self.events.last().unwrap().time;
+        told.extend(watch.advance(Timestamp::from_millis(end.as_millis() + 120_000)));
+        told
+    }
+}
+
+/// Returns what each service's anomalies weigh at most, by signal.
+fn weights(told: &[Arc<Event>]) -> BTreeMap<(String, String), f64> {
+    let mut weights = BTreeMap::new();
+    for event in told {
+        let service = event.place.service.as_deref().unwrap().to_owned();
+        let signal = event.attributes.text(keys::ANOMALY_SIGNAL).unwrap().to_owned();
+        let Some(Value::Float(weight)) = event.attributes.get(keys::ANOMALY_SCORE) else {
+            panic!("{event:?}")
+        };
+        let most = weights.entry((service, signal)).or_insert(0.0_f64);
+        *most = most.max(*weight);
+    }
+    weights
+}
+
+fn told_after(minutes: i64, fault: Fault, limits: BaselineLimits) -> Vec<Arc<Event>> {
+    let mut shop = Shop::default();
+    (0..minutes).for_each(|minute| shop.minute(minute, Fault::None));
+    (minutes..minutes + 2).for_each(|minute| shop.minute(minute, fault));
+    shop.told(limits)
+}
+
+#[test]
+fn a_healthy_shop_is_silent() {
+    assert_eq!(told_after(20, Fault::None, BaselineLimits::default()), []);
+}
+
+#[test]
+fn a_fault_is_told_of_the_service_that_has_it_and_of_no_other() {
+    for (fault, signal) in [
+        (Fault::EarlyReturn, "call"),
+        (Fault::Exception, "log_template"),
+        (Fault::Slow, "self_time"),
+    ] {
+        let told = told_after(3, fault, BaselineLimits::default());
+        let weights = weights(&told);
+        let services: Vec<_> = weights.keys().map(|(service, _)| service.as_str()).collect();
+        assert!(
+            !services.is_empty() && services.iter().all(|it| *it == "pay"),
+            "{fault:?} {weights:?}"
+        );
+        assert!(weights.contains_key(&("pay".into(), signal.into())), "{fault:?} {weights:?}");
+    }
+}
+
+#[test]
+fn the_caller_is_blamed_where_only_the_deepest_part_is_left_out() {
+    let mut limits = BaselineLimits::default();
+    limits.without.insert(Part::Deepest);
+    let weights = weights(&told_after(3, Fault::Exception, limits));
+    assert!(weights.keys().any(|(service, _)| service == "web"), "{weights:?}");
+}
+
+#[test]
+fn who_is_not_reached_is_no_fault_of_who_says_so() {
+    assert_eq!(told_after(3, Fault::Unreached, BaselineLimits::default()), []);
+}
+
+#[test]
+fn a_log_that_stops_is_not_a_service_that_is_silent() {
+    let mut shop = Shop::default();
+    (0..3).for_each(|minute| shop.minute(minute, Fault::None));
+    let before = shop.events.len();
+    (3..5).for_each(|minute| shop.minute(minute, Fault::None));
+    let (kept, rest) = shop.events.split_at(before);
+    let spans = rest.iter().filter(|event| event.kind == Kind::Span);
+    shop.events = kept.iter().chain(spans).cloned().collect();
+    assert_eq!(shop.told(BaselineLimits::default()), []);
+}
+
+#[test]
+fn a_gap_is_no_fault() {
+    let mut shop = Shop::default();
+    (0..3).for_each(|minute| shop.minute(minute, Fault::None));
+    (40..43).for_each(|minute| shop.minute(minute, Fault::None));
+    // The recording begins in the middle of a request.
+    let cut = Timestamp::from_millis(40 * 60_000 + 20);
+    shop.events.retain(|event| event.time < Timestamp::from_millis(180_100) || event.time > cut);
+    assert_eq!(shop.told(BaselineLimits::default()), []);
+}
+
+#[test]
+fn what_stays_is_normal_after_a_while_and_told_until_then() {
+    let mut shop = Shop::default();
+    (0..3).for_each(|minute| shop.minute(minute, Fault::None));
+    (3..40).for_each(|minute| shop.minute(minute, Fault::Exception));
+    let told = shop.told(BaselineLimits::default());
+    let last = told.iter().map(|event| event.time).max().unwrap();
+    let minutes = (last.as_millis() - 180_000) / 60_000;
+    assert!((9..15).contains(&minutes), "told for {minutes} minutes");
+}
+
+#[test]
+fn the_same_events_are_told_the_same_way() {
+    let told = || told_after(3, Fault::Exception, BaselineLimits::default());
+    assert_eq!(told(), told());
+}
+
+#[test]
+fn a_flood_of_traces_is_passed_over_and_counted() {
+    let limits = BaselineLimits { traces_per_second_max: 1, ..BaselineLimits::default() };
+    let mut watch = Watch::new(limits);
+    let mut shop = Shop::default();
+    (0..10).for_each(|request| shop.request(request, Fault::None));
+    for event in &shop.events {
+        watch.observe(event, Timestamp::ZERO);
+    }
+    let stats = watch.stats();
+    assert_eq!((stats.passed_over, stats.traces), (9 * 7, 0));
+}

@@ -1,0 +1,271 @@
+//! A service is unlike what was learnt of it, and of all that are it explains the most.
+//!
+//! Evidence: lines and calls of its spans that never were and are now, or always were and are gone;
+//! its own time; the time of the ways to and from it; a resource used up to its limit. Of a trace
+//! only the deepest unlike span counts, so callers of a broken service do not.
+//! Root: the first anomaly of the service with the greatest sum of evidence.
+//! Not this: `bad_rollout` (a new version is unlike the old one, and is learnt anew),
+//! `traffic_surge` (there is more of everything, and each request is as ever), `network_loss` (the
+//! ways to several others are slow), `cpu_throttling` and `noisy_neighbour` (something else is seen
+//! to hold it back),
+//! `cascading_dependency` (spans say themselves that they failed).
+//! First look: the example trace that the evidence names, then the service's log at that time.
+
+mod scenes;
+
+use std::collections::BTreeMap;
+
+use tapio_engine::{Draft, Pattern, Spec, View};
+use tapio_model::{Entity, Event, EvidenceClass, Kind, Value, keys};
+
+pub(crate) use self::scenes::SCENES;
+use crate::slowness::may_be_of;
+
+const SPEC: Spec = Spec {
+    slug: "service_abnormal",
+    title: "A service is unlike itself",
+    wakes_on: &[Kind::Anomaly],
+    leads_to: &["readiness_lost", "connection_failed", "cascading_dependency", "pool_exhaustion"],
+};
+
+/// The first suspect must have so many times the evidence of the second, or the two are named.
+const MARGIN: f64 = 1.5;
+
+/// How sure it is of a service that is unlike itself alone; never quite, for a load test is unlike
+/// every day too.
+const SURE: f64 = 0.97;
+
+/// How much of that goes when another service is unlike itself as much.
+const RIVALRY: f64 = 0.4;
+
+/// Signs of one service that are cited.
+const SIGNS_MAX: usize = 6;
+
+/// Finds the service that explains the most of what is unlike.
+#[derive(Debug)]
+pub(crate) struct Detector;
+
+/// What is unlike in one way: its first and its latest telling, and the most it weighed.
+struct Sign<'a> {
+    first: &'a Event,
+    latest: &'a Event,
+    score: f64,
+}
+
+/// A service that is unlike itself.
+struct Suspect<'a> {
+    service: &'a str,
+    signs: Vec<Sign<'a>>,
+}
+
+impl Suspect<'_> {
+    fn score(&self) -> f64 {
+        self.signs.iter().map(|sign| sign.score).sum()
+    }
+}
+
+impl Pattern for Detector {
+    fn spec(&self) -> &'static Spec {
+        &SPEC
+    }
+
+    fn detect(&self, view: &View<'_>) -> Vec<Draft> {
+        draft(&suspects(view)).into_iter().collect()
+    }
+}
+
+/// Returns the services that are unlike themselves, the one with the most evidence first.
+fn suspects<'a>(view: &View<'a>) -> Vec<Suspect<'a>> {
+    let mut by_service: BTreeMap<&str, BTreeMap<[&str; 4], Sign<'a>>> = BTreeMap::new();
+    for event in view.of(Kind::Anomaly).filter(|event| is_unlike(view, event)) {
+        let Some(service) = event.place.service.as_deref() else { continue };
+        let text = |key| event.attributes.text(key).unwrap_or_default();
+        let what = [
+            text(keys::ANOMALY_SIGNAL),
+            text(keys::ANOMALY_CHANGE),
+            text(keys::SPAN_NAME),
+            text(keys::TEMPLATE),
+        ];
+        let score = number(event, keys::ANOMALY_SCORE);
+        let sign = by_service.entry(service).or_default().entry(what);
+        let sign = sign.or_insert(Sign { first: event, latest: event, score });
+        sign.latest = event;
+        sign.score = sign.score.max(score);
+    }
+    let mut suspects: Vec<_> = by_service
+        .into_iter()
+        .map(|(service, signs)| {
+            let mut signs: Vec<_> = signs.into_values().collect();
+            signs.sort_by(|a, b| {
+                b.score.total_cmp(&a.score).then_with(|| a.first.order().cmp(&b.first.order()))
+            });
+            Suspect { service, signs }
+        })
+        .collect();
+    suspects.sort_by(|a, b| b.score().total_cmp(&a.score()).then(a.service.cmp(b.service)));
+    suspects
+}
+
+/// Says whether an event tells that a service does something else than it did, or does it slower.
+fn is_unlike(view: &View<'_>, event: &Event) -> bool {
+    match event.attributes.text(keys::ANOMALY_SIGNAL) {
+        // More of the same, or more of it in vain, is nothing that it never did.
+        Some("request_rate" | "error_rate") => false,
+        // A way that names its other end is slow by itself, whoever of both is well.
+        Some("edge_latency") => event.attributes.get(keys::PEER_SERVICE).is_none(),
+        Some("self_time") => !is_held_back(view, event),
+        Some(_) | None => true,
+    }
+}
+
+/// Says whether it is seen what a service waits for: then it is slow, and not by itself.
+fn is_held_back(view: &View<'_>, slow: &Event) -> bool {
+    view.events().any(|event| {
+        matches!(event.kind, Kind::CpuThrottled | Kind::CpuDelayed | Kind::Pressure)
+            && may_be_of(&slow.place, &event.place)
+    })
+}
+
+fn number(event: &Event, key: &str) -> f64 {
+    match event.attributes.get(key) {
+        Some(Value::Float(number)) => *number,
+        Some(Value::Int(number)) => i32::try_from(*number).map_or(0.0, f64::from),
+        Some(Value::Text(_) | Value::Bool(_)) | None => 0.0,
+    }
+}
+
+fn draft(suspects: &[Suspect<'_>]) -> Option<Draft> {
+    let (first, others) = suspects.split_first()?;
+    let strongest = first.signs.first()?;
+    let root = first.signs.iter().map(|sign| sign.first).min_by_key(|event| event.order())?;
+    let service = first.service;
+    let subject = Entity::service(&root.place)?;
+    let draft = Draft::new(subject, class(strongest.first), root, root.message())
+        .touching(&root.place)
+        .title(format!("{service} is unlike itself: {}", strongest.latest.message()))
+        .because(format!("{}.", cause(service, strongest.latest)));
+    let draft = first.signs.iter().take(SIGNS_MAX).fold(draft, |draft, sign| {
+        draft
+            .touching(&sign.first.place)
+            .step(sign.first, sign.first.message())
+            .step(sign.latest, sign.latest.message())
+    });
+    let draft = others.iter().fold(draft, |draft, suspect| {
+        let Some(sign) = suspect.signs.first() else { return draft };
+        let because = format!(
+            "{} is unlike itself too, with {:.0} against {:.0} of evidence: {}",
+            suspect.service,
+            suspect.score(),
+            first.score(),
+            sign.first.message(),
+        );
+        let event = sign.first;
+        draft.symptom(event, event.message()).rule_out(SPEC.slug, because, &[event])
+    });
+    let rivals = others.first().map_or(0.0, |second| second.score() / first.score().max(1.0));
+    let draft = advise(draft, service, strongest.latest).sure(SURE - RIVALRY * rivals);
+    match others.first().filter(|second| second.score() * MARGIN > first.score()) {
+        Some(second) => Some(draft.or(
+            "cascading_dependency",
+            format!("{} is at fault, and {service} suffers from it", second.service),
+            format!("compare the logs of {service} and {} from when this began", second.service),
+        )),
+        None => Some(draft),
+    }
+}
+
+/// Returns how strong the sign is by its nature.
+fn class(sign: &Event) -> EvidenceClass {
+    match sign.attributes.text(keys::ANOMALY_SIGNAL) {
+        Some("cpu" | "memory") => EvidenceClass::ObjectStatus,
+        Some(_) | None => EvidenceClass::LogTemplate,
+    }
+}
+
+fn cause(service: &str, sign: &Event) -> String {
+    let said = sign.message();
+    match sign.attributes.text(keys::ANOMALY_SIGNAL) {
+        Some("cpu") => {
+            format!("{service} has no CPU time left, and everything it does waits: {said}")
+        }
+        Some("memory") => format!("{service} is about to reach its memory limit: {said}"),
+        Some("edge_latency") => format!("The network of {service} is slow: {said}"),
+        Some("self_time") => format!("{service} is slow by itself: {said}"),
+        Some(_) | None => format!("{service} takes another path through its code: {said}"),
+    }
+}
+
+fn advise(draft: Draft, service: &str, sign: &Event) -> Draft {
+    let draft = match sign.attributes.text(keys::ANOMALY_SIGNAL) {
+        Some("cpu") => draft.advise(format!(
+            "`kubectl top pod` for {service}: find the process that takes the CPU; raise the limit \
+             only when the load is real."
+        )),
+        Some("edge_latency") => draft.advise(format!(
+            "Check NIC, qdisc and MTU of the node of {service}, and move the pod."
+        )),
+        Some(_) | None => draft
+            .advise(format!("Read the log of {service} around the lines that the evidence names.")),
+    };
+    match sign.attributes.text(keys::ANOMALY_EXAMPLE) {
+        Some(trace) => draft.advise(format!("Look at trace {trace}: it shows it.")),
+        None => draft,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BROKEN: &str = "15s svc:shop/pay Anomaly anomaly=log_template how=appeared score=90.0 name=charge msg=\"charge writes Pay#7\"; \
+         15s svc:shop/web Anomaly anomaly=log_template how=vanished score=20.0 name=buy msg=\"buy no longer writes Web#3\"; \
+         30s svc:shop/pay Anomaly anomaly=log_template how=appeared score=108.0 name=charge msg=\"charge writes Pay#7 still\"; ";
+
+    fn one(story: &str) -> Option<Draft> {
+        let mut drafts = told!(Detector, story);
+        assert!(drafts.len() <= 1);
+        drafts.pop()
+    }
+
+    #[test]
+    fn the_service_that_explains_the_most_is_the_root() {
+        let draft = one(BROKEN).unwrap();
+        assert_eq!(draft.subject().to_string(), "service pay");
+        assert!(draft.doubt().is_none());
+        assert_eq!(draft.evidence().len(), 3);
+        assert_eq!(draft.ruled_out().len(), 1);
+        assert!(draft.headline().ends_with("Pay#7 still"), "{}", draft.headline());
+    }
+
+    #[test]
+    fn two_that_are_close_are_both_named() {
+        let close = "45s svc:shop/web Anomaly anomaly=self_time how=rose score=80.0 msg=slow";
+        let draft = one(&[BROKEN, close].concat()).unwrap();
+        assert_eq!(draft.subject().to_string(), "service pay");
+        assert!(draft.doubt().is_some_and(|doubt| doubt.text.contains("web")));
+    }
+
+    #[test]
+    fn rates_single_ways_and_what_is_held_back_are_others_stories() {
+        let slow = "svc:shop/web%web Anomaly anomaly=self_time how=rose score=80.0 msg=slow";
+        let wait = |kind| format!("4s shop/web-1/web@n1%web {kind} resource=cpu; 9s {slow}");
+        for story in [
+            "0s svc:shop/web Anomaly anomaly=request_rate how=rose score=80.0 msg=more",
+            "0s svc:shop/web Anomaly anomaly=error_rate how=rose score=80.0 msg=more",
+            "0s svc:shop/web Anomaly anomaly=edge_latency how=rose score=80.0 peer=db msg=slow",
+            &wait("CpuThrottled"),
+            &wait("CpuDelayed"),
+            &wait("Pressure"),
+        ] {
+            assert_eq!(one(story), None, "{story}");
+        }
+        assert!(one(&format!("4s shop/db-1/db@n1%db Pressure resource=cpu; 9s {slow}")).is_some());
+    }
+
+    #[test]
+    fn a_repeat_is_no_further_evidence() {
+        let story = BROKEN.repeat(3);
+        let draft = one(&story).unwrap();
+        assert!(draft.ruled_out()[0].because.contains("20 against 108"), "{:?}", draft.ruled_out());
+    }
+}

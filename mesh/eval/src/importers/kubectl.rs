@@ -1,0 +1,330 @@
+//! What people recorded with kubectl: `describe`, `get`, `events`, `logs`, as text, JSON or YAML.
+//!
+//! # Shape
+//! A recording is one file, or the files of one directory (not those below it): one cluster at one
+//! moment. A file is an output, or a transcript of several, each below its `$ kubectl ...`; above
+//! it may stand what recorders of tools write (what was called, and how it ended). Each text is
+//! brought back to the objects that it was printed of, which then go the way of those that the
+//! collector lists: see [`super::k8s_objects`]. Of an object that was printed several times the
+//! best look counts: the whole of it, then its description, then a row. Logs go the way of log
+//! files.
+//!
+//! What a person says of the recording (`test_case.yaml`) is never opened, and a manifest is not
+//! what a cluster said.
+//!
+//! # Times
+//! The moment is the latest time that an object or a description states; a pod that began at noon
+//! and has an Event 58 minutes old was looked at at 12:58. Without any it is when the logs were
+//! asked for, else their last line, else the beginning of 2024. Ages count back from it. What stands is told within half a minute before
+//! it (see [`super::k8s_objects::clock`]); an Event of a thing that is well stays where it was; a
+//! log is moved so that it ends with its container.
+
+mod age;
+mod container;
+mod describe;
+mod events;
+mod logs;
+mod name;
+mod outline;
+mod rows;
+mod section;
+mod table;
+
+use std::{collections::BTreeMap, ffi::OsStr, path::Path, sync::Arc};
+
+use serde_json::Value as Json;
+use tapio_collect::Binder;
+use tapio_collect_kube::Snapshot;
+use tapio_model::{Place, Timestamp};
+
+use self::{
+    age::date,
+    events::Desk,
+    logs::{Log, Logs, Whose},
+    name::{Name, Uids, owner},
+    outline::Outline,
+    section::{Section, sections},
+};
+use super::k8s_objects::{
+    clock::{self, UNDATED},
+    documents::{Document, Documents},
+    files::{self, Budget, Found, Source},
+    moment::{Detail, Moment, Object, Told},
+};
+use crate::{ImportAccount, ImportError, Importer, Input, Recording, Rejected};
+
+/// Endings of the files that are read.
+const ENDINGS: &[&str] = &["txt", "log", "out", "json", "yaml", "yml"];
+
+/// What a person says of a recording.
+const LABELS: &[&str] = &["test_case.yaml", "test_case.yml"];
+
+/// Objects of a recording.
+const OBJECTS_MAX: usize = 200_000;
+
+/// The importer.
+#[derive(Debug)]
+pub(super) struct Format;
+
+impl Importer for Format {
+    fn name(&self) -> &'static str {
+        "kubectl"
+    }
+
+    fn about(&self) -> &'static str {
+        "outputs of kubectl describe, get, events and logs: a directory, or one file"
+    }
+
+    fn detects(&self, path: &Path) -> bool {
+        let is_text =
+            |path: &Path| is_ours(path) && !matches!(ending(path), Some("json" | "yaml" | "yml"));
+        let Ok(found) = files::find_beside(path, is_text) else { return false };
+        found.any_head(|head| {
+            let head = String::from_utf8_lossy(head);
+            let is_tool = head.starts_with("{\"toolset_name\"") && head.contains("kubectl");
+            let desk = Desk { end: UNDATED, uids: &Uids::default(), file: None };
+            let is_output = |section: &Section<'_>| {
+                let Section { command, text, .. } = section;
+                !describe::read(&desk, command, text).is_empty()
+                    || rows::read(&desk, command, text).is_some_and(|rows| !rows.is_empty())
+            };
+            is_tool || sections(&head).is_some_and(|all| all.iter().any(is_output))
+        })
+    }
+
+    fn open(&self, input: Input, binder: Arc<Binder>) -> Result<Box<dyn Recording>, ImportError> {
+        let mut account = ImportAccount::default();
+        let found = match input {
+            Input::Stream(stream) => Found::of_stream(stream),
+            Input::Path(path) => files::find_beside(&path, is_ours)
+                .map_err(|error| ImportError::Read { path: path.clone(), error })?,
+        };
+        let mut texts = Vec::new();
+        let mut budget = Budget::default();
+        for source in found.sources() {
+            match source.read(&mut budget) {
+                Ok(bytes) => texts.push((source, String::from_utf8_lossy(&bytes).into_owned())),
+                Err(rejected) => account.reject(rejected),
+            }
+        }
+        let bytes = texts.iter().map(|(_, text)| files::to_u64(text.len())).sum();
+        let told = tell(&texts, &mut account);
+        Ok(Box::new(told.bind(&binder, account, bytes)))
+    }
+}
+
+fn is_ours(path: &Path) -> bool {
+    let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    !LABELS.contains(&name) && ending(path).is_some_and(|ending| ENDINGS.contains(&ending))
+}
+
+fn ending(path: &Path) -> Option<&str> {
+    path.extension().and_then(OsStr::to_str)
+}
+
+/// What is read of a recording.
+#[derive(Default)]
+struct Reading<'a> {
+    whole: Vec<(Document, Option<String>)>,
+    texts: Vec<(&'a Source, Section<'a>)>,
+    logs: Logs,
+    uids: Uids,
+    /// The latest time of an object, or of a description.
+    stated: Option<Timestamp>,
+    /// When the last of the logs was asked for.
+    asked: Option<Timestamp>,
+}
+
+fn tell(texts: &[(&Source, String)], account: &mut ImportAccount) -> Told {
+    let mut reading = Reading::default();
+    for (source, text) in texts {
+        match sections(text) {
+            Some(sections) => {
+                for section in sections {
+                    reading.take(source, section, account);
+                }
+            }
+            None => account.reject(source.reject(0, "format", "not an output of kubectl")),
+        }
+    }
+    reading.tell(account)
+}
+
+impl<'a> Reading<'a> {
+    fn take(&mut self, source: &'a Source, section: Section<'a>, account: &mut ImportAccount) {
+        let state = |known: &mut Option<Timestamp>, time: Option<Timestamp>| {
+            *known = (*known).max(time);
+        };
+        state(&mut self.asked, section.asked_at.and_then(date));
+        if section.command.verb == "logs" {
+            let Some(pod) = &section.command.name else { return };
+            let pod = Name::new("Pod", section.command.namespace.as_deref(), pod);
+            let container = section.command.container.clone();
+            let whose = Whose { container, is_previous: section.command.is_previous };
+            self.logs.add(&pod, &whose, &section.text);
+            return;
+        }
+        if is_whole(&section.text) {
+            for document in Documents::read(source, section.text.as_bytes()) {
+                let document = document.and_then(|document| readable(source, document));
+                match document {
+                    Ok(document) => {
+                        state(&mut self.stated, clock::latest(&document.json));
+                        self.uids.note(&document.kind, &document.json);
+                        self.whole.push((document, source.name()));
+                    }
+                    Err(rejected) => account.reject(rejected),
+                }
+            }
+            return;
+        }
+        state(&mut self.stated, stated(&section.text));
+        self.texts.push((source, section));
+    }
+
+    fn tell(self, account: &mut ImportAccount) -> Told {
+        let Self { whole, texts, logs, uids, stated, asked } = self;
+        let logs = logs.take();
+        let end = stated.or(asked).or_else(|| of_logs(&logs)).unwrap_or(UNDATED);
+        let mut moment = Moment::default();
+        let add = |moment: &mut Moment, object: Object| {
+            if moment.len() < OBJECTS_MAX {
+                moment.add(object);
+            }
+        };
+        for (source, section) in &texts {
+            let file = source.name();
+            let desk = Desk { end, uids: &uids, file: file.as_deref() };
+            let described = describe::read(&desk, &section.command, &section.text);
+            let objects = if described.is_empty() {
+                rows::read(&desk, &section.command, &section.text)
+            } else {
+                Some(described)
+            };
+            match objects {
+                Some(objects) => objects.into_iter().for_each(|object| add(&mut moment, object)),
+                // Below a command of kubectl everything is its output, known or not.
+                None if section.command.verb.is_empty() => {
+                    account.reject(source.reject(0, "format", "not an output of kubectl"));
+                }
+                None => {}
+            }
+        }
+        for (Document { kind, json }, file) in whole {
+            add(&mut moment, Name::of(&kind, &json).seen(json, Detail::Whole, file));
+        }
+        let mut containers = BTreeMap::new();
+        for log in &logs {
+            add(&mut moment, bare_pod(&log.pod, &uids));
+        }
+        for pod in moment.of_kind("Pod") {
+            containers.insert(Name::of("Pod", pod), names(pod));
+        }
+        let mut told = moment.tell(end, account);
+        for log in &logs {
+            let known = containers.get(&log.pod).map(Vec::as_slice).unwrap_or_default();
+            let place = place(&told, log, (&uids, known));
+            let until = logs::until(&told.events, log, &place).unwrap_or(end);
+            let lines = log.tell(&place, until);
+            lines.iter().for_each(|_| account.accept());
+            told.events.extend(lines);
+        }
+        told
+    }
+}
+
+/// Refuses an object that is torn: what was printed of it as text is better then.
+fn readable(source: &Source, document: Document) -> Result<Document, Rejected> {
+    match Snapshot::new(None, UNDATED).learn(&document.kind, &document.json) {
+        Ok(()) => Ok(document),
+        Err(error) => Err(source.reject(0, "object", error.to_string())),
+    }
+}
+
+/// Says whether a text is objects as the server gave them.
+fn is_whole(text: &str) -> bool {
+    let text = text.trim_start();
+    let is_json = text.starts_with('{') || text.starts_with('[');
+    is_json || ["apiVersion:", "kind:", "items:", "---\n"].iter().any(|key| text.starts_with(key))
+}
+
+/// Returns the latest time that descriptions state, or when they were printed as their ages tell.
+fn stated(text: &str) -> Option<Timestamp> {
+    /// `12 Aug 2025 05:45:20 +0200`.
+    const LENGTH: usize = 26;
+    let dates = text.match_indices(", ").filter_map(|(at, comma)| {
+        let from = at.checked_add(comma.len())?;
+        date(text.get(from..from.checked_add(LENGTH)?)?)
+    });
+    dates.chain(Outline::all(text).iter().flat_map(printed)).max()
+}
+
+/// Returns when a description was printed at the earliest: its oldest Event is not older than the
+/// object, and the youngest start that its Events tell of is the last that it states.
+fn printed(outline: &Outline<'_>) -> Vec<Timestamp> {
+    let said = events::described(outline.below("Events"));
+    let created = outline.get("Start Time").or_else(|| outline.get("CreationTimestamp"));
+    let oldest = said.iter().filter_map(|said| said.sight.first).max();
+    let lists = ["Containers", "Init Containers"].map(|name| outline.below(name));
+    let lines = lists.into_iter().flatten();
+    let started = lines.filter_map(|line| date(line.trim().strip_prefix("Started:")?)).max();
+    let starts = said.iter().filter(|said| said.reason == "Started");
+    let youngest = starts.filter_map(|said| said.sight.last).min();
+    let pairs = [(created.and_then(date), oldest), (started, youngest)];
+    pairs.into_iter().filter_map(|(began, age)| Some(began?.after(age?))).collect()
+}
+
+/// Returns the latest time that a line bears.
+fn of_logs(logs: &[Log]) -> Option<Timestamp> {
+    let times = |log: &Log| {
+        let events = tapio_collect_host::translate_log(
+            log.text.as_bytes(),
+            b"",
+            &Place::default(),
+            Timestamp::MAX,
+        );
+        events.into_iter().map(|event| event.time).filter(|time| *time < Timestamp::MAX).max()
+    };
+    logs.iter().filter_map(times).max()
+}
+
+/// Makes a pod of which nothing but a log is known.
+fn bare_pod(pod: &Name, uids: &Uids) -> Object {
+    let mut metadata = pod.metadata(uids);
+    if let Some(owner) = owner(&pod.name, &BTreeMap::new()) {
+        let hash = name::hash(&owner).map(str::to_owned);
+        events::merge(&mut metadata, "ownerReferences", vec![owner]);
+        if let Some(hash) = hash {
+            events::merge(
+                &mut metadata,
+                "labels",
+                serde_json::json!({ "pod-template-hash": hash }),
+            );
+        }
+    }
+    let json = serde_json::json!({ "metadata": metadata });
+    Object { detail: Detail::Named, ..pod.clone().seen(json, Detail::Row, None) }
+}
+
+/// Returns the names of a pod's containers.
+fn names(pod: &Json) -> Vec<String> {
+    let containers = pod.pointer("/spec/containers").and_then(Json::as_array);
+    let names = containers.into_iter().flatten().filter_map(|one| one.get("name")?.as_str());
+    names.map(str::to_owned).collect()
+}
+
+/// Returns the place of a log: its pod, and the container if there is only one.
+fn place(told: &Told, log: &Log, (uids, containers): (&Uids, &[String])) -> Place {
+    let pod = told.snapshot.pod(&uids.get(&log.pod));
+    let place = pod.map(|place| (*place).clone()).unwrap_or_else(|| Place {
+        namespace: Some(log.pod.namespace.as_str().into()),
+        pod: Some(log.pod.name.as_str().into()),
+        ..Place::default()
+    });
+    let only = containers.first().filter(|_| containers.len() == 1);
+    let container = log.whose.container.as_ref().or(only);
+    Place { container: container.map(|name| name.as_str().into()), ..place }
+}
+
+#[cfg(test)]
+mod tests;

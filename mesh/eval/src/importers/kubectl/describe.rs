@@ -1,0 +1,247 @@
+//! What `kubectl describe` prints becomes the object that it was printed of, and its Events.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value as Json, json};
+
+use super::{
+    age::date,
+    container::{self, Container},
+    events::{Desk, Said, described, is_rule, merge},
+    name::{Name, hash, reference},
+    outline::Outline,
+    section::Command,
+    table::Table,
+};
+use crate::importers::k8s_objects::{
+    clock,
+    moment::{Detail, Object},
+};
+
+/// Kinds by the fields that only they have, most telling first.
+const KINDS: &[(&str, &[&str])] = &[
+    ("Job", &["Pods Statuses"]),
+    ("Deployment", &["StrategyType"]),
+    ("DaemonSet", &["Desired Number of Nodes Scheduled"]),
+    ("StatefulSet", &["Update Strategy", "Replicas"]),
+    ("ReplicaSet", &["Pods Status", "Replicas"]),
+    ("Node", &["Allocatable", "Capacity"]),
+    ("HorizontalPodAutoscaler", &["Reference", "Min replicas"]),
+    ("CronJob", &["Concurrency Policy"]),
+    ("PersistentVolumeClaim", &["StorageClass", "Used By"]),
+    ("Ingress", &["Rules", "Default backend"]),
+    ("Service", &["Session Affinity"]),
+    ("Pod", &["Containers", "Node"]),
+];
+
+/// Reads every object of a text.
+pub(super) fn read(desk: &Desk<'_>, command: &Command, text: &str) -> Vec<Object> {
+    Outline::all(text).iter().flat_map(|outline| one(desk, command, outline)).collect()
+}
+
+fn one(desk: &Desk<'_>, command: &Command, outline: &Outline<'_>) -> Vec<Object> {
+    let of_fields = KINDS.iter().find(|(_, fields)| outline.has(fields)).map(|(kind, _)| *kind);
+    // The text knows better than the command above it: a recorder may have mixed them up.
+    let kind = of_fields.or_else(|| outline.get("Kind")).or(command.kind.as_deref());
+    let Some((kind, called)) = kind.zip(outline.get("Name")) else { return Vec::new() };
+    let namespace = outline.get("Namespace").or(command.namespace.as_deref());
+    let name = Name::new(kind, namespace, called);
+    let mut objects = Vec::new();
+    let (mut containers, mut node) = (Vec::new(), None);
+    let said = described(outline.below("Events"));
+    let json = match name.kind.as_str() {
+        "Pod" => {
+            let all = Containers::of(outline);
+            containers = all.names();
+            node = outline.get("Node").map(|node| node.split('/').next().unwrap_or(node));
+            Some(pod(desk, outline, &all))
+        }
+        "Job" => Some(job(desk, outline, &said)),
+        "Deployment" => Some(deployment(outline)),
+        "Node" => Some(json!({ "status": { "conditions": conditions(outline) } })),
+        "HorizontalPodAutoscaler" => autoscaler(outline),
+        "PersistentVolumeClaim" => Some(json!({
+            "spec": { "volumeName": outline.get("Volume") },
+            "status": { "phase": outline.get("Status") },
+        })),
+        _ => None,
+    };
+    for said in &said {
+        objects.push(desk.event(&name, said, &containers, node));
+    }
+    if let Some(mut json) = json {
+        if let Some(refusal) = said.iter().rfind(|said| said.reason == "FailedScheduling") {
+            unschedulable(&mut json, refusal.message);
+        }
+        complete(desk, outline, &name, &mut json);
+        objects.push(name.seen(json, Detail::Described, desk.file.map(str::to_owned)));
+    }
+    objects
+}
+
+/// Gives the object its metadata, and a pod the controller that it names.
+fn complete(desk: &Desk<'_>, outline: &Outline<'_>, name: &Name, json: &mut Json) {
+    let mut metadata = name.metadata(desk.uids);
+    let labels: BTreeMap<&str, &str> = outline.pairs("Labels").collect();
+    let mut labels = json!(labels);
+    let controller = outline.get("Controlled By").and_then(|by| by.split_once('/'));
+    if let Some((kind, owner)) = controller {
+        let owner = reference(kind, owner);
+        if let Some(hash) = hash(&owner).filter(|_| labels.get("pod-template-hash").is_none()) {
+            merge(&mut labels, "pod-template-hash", hash);
+        }
+        merge(&mut metadata, "ownerReferences", vec![owner]);
+    }
+    merge(&mut metadata, "labels", labels);
+    if outline.get("Status").is_some_and(|status| status.starts_with("Terminating")) {
+        merge(&mut metadata, "deletionTimestamp", clock::write(desk.end));
+    }
+    merge(json, "metadata", metadata);
+}
+
+/// The containers of a pod.
+struct Containers {
+    main: Vec<Container>,
+    init: Vec<Container>,
+}
+
+impl Containers {
+    fn of(outline: &Outline<'_>) -> Self {
+        let read = |name| container::read(outline.below(name));
+        Self { main: read("Containers"), init: read("Init Containers") }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.main.iter().chain(&self.init).map(|one| one.name.clone()).collect()
+    }
+}
+
+fn pod(desk: &Desk<'_>, outline: &Outline<'_>, containers: &Containers) -> Json {
+    let specs = |all: &[Container]| all.iter().map(|one| one.spec.clone()).collect::<Vec<_>>();
+    let statuses = |all: &[Container]| all.iter().map(|one| one.status.clone()).collect::<Vec<_>>();
+    let status = outline.get("Status").unwrap_or_default();
+    // A pod on its way out runs until it is gone.
+    let phase = if status.starts_with("Terminating") { "Running" } else { status };
+    let node = outline.get("Node").and_then(|node| node.split('/').next());
+    let started =
+        outline.get("Start Time").and_then(date).map(|time| clock::write(time.min(desk.end)));
+    let mut conditions = conditions(outline);
+    if let Some(started) = &started {
+        date_placement(&mut conditions, started);
+    }
+    json!({
+        "spec": {
+            "nodeName": node,
+            "containers": specs(&containers.main),
+            "initContainers": specs(&containers.init),
+        },
+        "status": {
+            "phase": phase,
+            "reason": outline.get("Reason"),
+            "message": outline.get("Message"),
+            "startTime": started,
+            "conditions": conditions,
+            "containerStatuses": statuses(&containers.main),
+            "initContainerStatuses": statuses(&containers.init),
+        },
+    })
+}
+
+/// Dates the condition by which a node took the pod: it starts at once.
+fn date_placement(conditions: &mut [Json], started: &str) {
+    for condition in conditions {
+        let text = |field: &str| condition.get(field).and_then(Json::as_str);
+        if (text("type"), text("status")) == (Some("PodScheduled"), Some("True")) {
+            merge(condition, "lastTransitionTime", started);
+        }
+    }
+}
+
+/// Adds why no node takes the pod: the condition has it, and kubectl does not print it there.
+fn unschedulable(json: &mut Json, message: &str) {
+    let conditions = json.pointer_mut("/status/conditions").and_then(Json::as_array_mut);
+    for condition in conditions.into_iter().flatten() {
+        let text = |field: &str| condition.get(field).and_then(Json::as_str);
+        if (text("type"), text("status")) == (Some("PodScheduled"), Some("False")) {
+            merge(condition, "reason", "Unschedulable");
+            merge(condition, "message", message);
+        }
+    }
+}
+
+/// Reads the table of conditions.
+fn conditions(outline: &Outline<'_>) -> Vec<Json> {
+    let mut lines = outline.below("Conditions").iter().filter(|line| !line.trim().is_empty());
+    let Some(table) = lines.next().map(|header| Table::of(header)) else { return Vec::new() };
+    lines
+        .filter(|line| !is_rule(line))
+        .filter_map(|line| {
+            let row = table.row(line);
+            let mut condition = json!({ "type": row.get("Type")?, "status": row.get("Status")? });
+            let since = row.get("LastTransitionTime").and_then(date).map(clock::write);
+            for (field, value) in [
+                ("reason", row.get("Reason").map(str::to_owned)),
+                ("message", row.get("Message").map(str::to_owned)),
+                ("lastTransitionTime", since),
+            ] {
+                if let Some(value) = value {
+                    merge(&mut condition, field, value);
+                }
+            }
+            Some(condition)
+        })
+        .collect()
+}
+
+/// Reads a Job. That it failed is a condition which kubectl does not print: it follows from the
+/// numbers, and an Event may tell since when.
+fn job(desk: &Desk<'_>, outline: &Outline<'_>, said: &[Said<'_>]) -> Json {
+    let pods = outline.get("Pods Statuses").unwrap_or_default();
+    let count = |what: &str| -> i64 {
+        let part = pods.split('/').find(|part| part.contains(what)).unwrap_or_default();
+        part.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or_default()
+    };
+    let limit: Option<i64> = outline.get("Backoff Limit").and_then(|limit| limit.parse().ok());
+    let (active, failed) = (count("Active"), count("Failed"));
+    let is_over = active == 0 && limit.is_some_and(|limit| failed > limit);
+    let mut status = json!({
+        "active": small(active), "failed": small(failed), "succeeded": small(count("Succeeded")),
+    });
+    if is_over {
+        let reason = "BackoffLimitExceeded";
+        let since = said.iter().find(|said| said.reason == reason).and_then(|said| said.sight.last);
+        let mut condition = json!({ "type": "Failed", "status": "True", "reason": reason,
+            "message": "Job has reached the specified backoff limit" });
+        if let Some(since) = since {
+            merge(&mut condition, "lastTransitionTime", clock::write(desk.ago(since)));
+        }
+        merge(&mut status, "conditions", vec![condition]);
+    }
+    json!({ "status": status })
+}
+
+/// Reads `3 desired | 3 updated | 3 total | 1 available | 2 unavailable`.
+fn deployment(outline: &Outline<'_>) -> Json {
+    let replicas = outline.get("Replicas").unwrap_or_default();
+    let count = |what: &str| -> Option<i64> {
+        let part = replicas.split('|').find(|part| part.split_whitespace().last() == Some(what))?;
+        part.split_whitespace().next()?.parse().ok()
+    };
+    json!({
+        "spec": { "replicas": count("desired").map(small) },
+        "status": { "readyReplicas": count("available").map(small), "conditions": conditions(outline) },
+    })
+}
+
+fn autoscaler(outline: &Outline<'_>) -> Option<Json> {
+    let (kind, name) = outline.get("Reference")?.split_once('/')?;
+    Some(json!({
+        "spec": { "scaleTargetRef": { "kind": kind, "name": name } },
+        "status": { "conditions": conditions(outline) },
+    }))
+}
+
+/// Fits a number into the API's.
+fn small(number: i64) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,265 @@
+//! What was asked and what was answered: the outputs that a file holds.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use serde_json::Value as Json;
+
+/// Marks a line of a transcript that is a command.
+const PROMPT: &str = "$ kubectl ";
+
+/// Begins the account that some recorders write below a log.
+const LOG_FOOTER: &str = "LOG QUERY METADATA";
+
+/// Parts of a tool's name by which its output is that of kubectl.
+const OUR_TOOLS: &[&str] = &["kubectl", "kubernetes", "pod_logs"];
+
+/// What was asked, as far as it is known.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Command {
+    /// `logs`, `describe`, `get`, ...
+    pub(super) verb: String,
+    /// The kind of what was asked for, as it was written.
+    pub(super) kind: Option<String>,
+    /// Its name.
+    pub(super) name: Option<String>,
+    pub(super) namespace: Option<String>,
+    pub(super) container: Option<String>,
+    /// Whether the log is that of the container before the last restart.
+    pub(super) is_previous: bool,
+}
+
+/// A command and its output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Section<'a> {
+    pub(super) command: Command,
+    pub(super) text: Cow<'a, str>,
+    /// When it was asked, if the recorder wrote it down.
+    pub(super) asked_at: Option<&'a str>,
+}
+
+/// Takes a file apart; `None` if it was recorded of something else than kubectl.
+pub(super) fn sections(text: &str) -> Option<Vec<Section<'_>>> {
+    let (command, body) = match header(text) {
+        Some(Header::Ours(command, body)) => (command, body),
+        Some(Header::Other) => return None,
+        None => (Command::default(), text),
+    };
+    let (body, asked_at) = without_footer(body);
+    let mut sections = Vec::new();
+    let mut command = command;
+    let mut rest = body;
+    while let Some((before, asked, after)) = split_at_prompt(rest) {
+        sections.push(Section { command, text: Cow::Borrowed(output(before)), asked_at });
+        command = Command::of_words(asked);
+        rest = after;
+    }
+    sections.push(Section { command, text: Cow::Borrowed(output(rest)), asked_at });
+    sections.retain(|section| !section.text.trim().is_empty() && !is_refusal(&section.text));
+    Some(sections)
+}
+
+enum Header<'a> {
+    Ours(Command, &'a str),
+    Other,
+}
+
+/// Reads the lines of JSON that a recorder of tools writes above an output: what was called, and
+/// how it ended.
+fn header(text: &str) -> Option<Header<'_>> {
+    let (first, rest) = text.split_once('\n')?;
+    let called = object(first)?;
+    let tool = called.get("tool_name")?.as_str()?;
+    if !OUR_TOOLS.iter().any(|ours| tool.contains(ours)) {
+        return Some(Header::Other);
+    }
+    let (second, below) = rest.split_once('\n').unwrap_or((rest, ""));
+    let ended = object(second).filter(|ended| ended.contains_key("status"));
+    let invocation = ended.as_ref().and_then(|ended| ended.get("invocation")?.as_str());
+    let words = invocation.and_then(|words| words.strip_prefix("kubectl "));
+    let mut command = words.map(Command::of_words).unwrap_or_default();
+    command.fill_from(tool, called.get("match_params"));
+    Some(Header::Ours(command, if ended.is_some() { below } else { rest }))
+}
+
+fn object(line: &str) -> Option<BTreeMap<String, Json>> {
+    line.starts_with('{').then(|| serde_json::from_str(line).ok()).flatten()
+}
+
+impl Command {
+    /// Reads `describe pod NAME -n NAMESPACE`, `get -o yaml pod NAME`, `logs NAME --previous`.
+    fn of_words(words: &str) -> Self {
+        let mut command = Self::default();
+        let mut plain = Vec::new();
+        let mut words = words.split_whitespace().take_while(|word| *word != "|");
+        while let Some(word) = words.next() {
+            let (flag, value) = match word.split_once('=') {
+                Some((flag, value)) => (flag, Some(value)),
+                None => (word, None),
+            };
+            match flag {
+                "-n" | "--namespace" => command.namespace = value.or_else(|| words.next()).map(own),
+                "-c" | "--container" => command.container = value.or_else(|| words.next()).map(own),
+                "--for" => {
+                    let target = value.or_else(|| words.next()).unwrap_or_default();
+                    let (kind, name) = target.split_once('/').unwrap_or(("", target));
+                    (command.kind, command.name) = (Some(own(kind)), Some(own(name)));
+                }
+                "-o" | "--output" | "-l" | "--selector" | "--tail" | "--since" => {
+                    value.is_none().then(|| words.next());
+                }
+                "-p" | "--previous" => command.is_previous = true,
+                _ if word.starts_with('-') => {}
+                _ => plain.push(word),
+            }
+        }
+        let mut plain = plain.into_iter();
+        command.verb = plain.next().unwrap_or_default().to_owned();
+        let first = plain.next();
+        match (command.verb.as_str(), first.and_then(|word| word.split_once('/'))) {
+            (_, Some((kind, name))) => {
+                (command.kind, command.name) = (Some(own(kind)), Some(own(name)));
+            }
+            ("logs", None) => {
+                command.name = first.map(own);
+                command.container = command.container.or_else(|| plain.next().map(own));
+            }
+            (_, None) => {
+                command.kind = command.kind.or_else(|| first.map(own));
+                command.name = command.name.or_else(|| plain.next().map(own));
+            }
+        }
+        command
+    }
+
+    /// Adds what the name of a tool and its parameters say.
+    fn fill_from(&mut self, tool: &str, parameters: Option<&Json>) {
+        let text = |names: &[&str]| {
+            let found = names.iter().find_map(|name| parameters?.get(name)?.as_str());
+            found.filter(|text| !text.is_empty()).map(own)
+        };
+        let is_logs = tool.contains("logs");
+        if self.verb.is_empty() {
+            let verbs = ["describe", "events", "lineage", "top", "get"];
+            let verb = verbs.into_iter().find(|verb| tool.contains(verb)).unwrap_or_default();
+            self.verb = own(if is_logs { "logs" } else { verb });
+        }
+        self.is_previous |= tool.contains("previous");
+        self.namespace = self.namespace.take().or_else(|| text(&["namespace"]));
+        self.kind = self.kind.take().or_else(|| text(&["kind", "resource_type"]));
+        let names = ["name", "pod_name", "resource_name"];
+        self.name = self.name.take().or_else(|| text(&names));
+        self.container = self.container.take().or_else(|| text(&["container_name", "container"]));
+    }
+}
+
+fn own(text: &str) -> String {
+    text.to_owned()
+}
+
+fn without_footer(text: &str) -> (&str, Option<&str>) {
+    let Some((before, footer)) = text.split_once(LOG_FOOTER) else { return (text, None) };
+    let asked = footer.split_once("Query executed at: ").map(|(_, rest)| rest);
+    let asked = asked.and_then(|rest| rest.split_whitespace().next());
+    // The title stands between two rules.
+    (before.trim_end().trim_end_matches('='), asked)
+}
+
+fn split_at_prompt(text: &str) -> Option<(&str, &str, &str)> {
+    let at = if text.starts_with(PROMPT) {
+        0
+    } else {
+        text.match_indices(PROMPT)
+            .map(|(at, _)| at)
+            .find(|at| text.as_bytes().get(at.wrapping_sub(1)) == Some(&b'\n'))?
+    };
+    let (before, rest) = text.split_at_checked(at)?;
+    let (asked, after) = rest.split_once('\n').unwrap_or((rest, ""));
+    Some((before, asked.strip_prefix(PROMPT)?, after))
+}
+
+/// Returns what a command wrote to its standard output, where a recorder tells it from its errors.
+fn output(text: &str) -> &str {
+    let body = match text.split_once("stdout:\n") {
+        Some((before, body)) if before.trim().is_empty() || is_refusal(before) => body,
+        Some(_) | None => text,
+    };
+    match body.rsplit_once("\nstderr:") {
+        Some((body, _)) => body,
+        None => body.strip_prefix("stderr:").map_or(body, |_| ""),
+    }
+}
+
+/// Says whether kubectl had nothing to show, or was not allowed to.
+fn is_refusal(text: &str) -> bool {
+    const WORDS: &[&str] = &[
+        "No resources found",
+        "No events found",
+        "Error from server",
+        "error: ",
+        "Command `",
+        "The connection to the server",
+        "Unable to connect to the server",
+    ];
+    let text = text.trim_start();
+    WORDS.iter().any(|words| text.starts_with(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(words: &str) -> Command {
+        Command::of_words(words)
+    }
+
+    #[test]
+    fn a_command_says_what_was_asked_for() {
+        let named = |kind: &str, name: &str| (Some(own(kind)), Some(own(name)));
+        for (words, verb, want) in [
+            ("describe pod cart-1 -n shop", "describe", named("pod", "cart-1")),
+            ("get -o yaml pod cart-1 --namespace=shop", "get", named("pod", "cart-1")),
+            ("get deployment/cart -n shop", "get", named("deployment", "cart")),
+            ("events --for pod/cart-1 -n shop", "events", named("pod", "cart-1")),
+            ("logs cart-1 -n shop", "logs", (None, Some(own("cart-1")))),
+            ("get pods -n shop | grep cart", "get", (Some(own("pods")), None)),
+        ] {
+            let command = command(words);
+            assert_eq!((command.verb.as_str(), (command.kind, command.name)), (verb, want));
+            assert_eq!(command.namespace.as_deref(), Some("shop"), "{words}");
+        }
+        let logs = command("logs -p cart-1 cart");
+        assert_eq!((logs.is_previous, logs.container.as_deref()), (true, Some("cart")));
+    }
+
+    #[test]
+    fn a_recorders_header_and_footer_are_no_output() {
+        let text = "{\"tool_name\": \"fetch_pod_logs\", \"match_params\": {\"pod_name\": \"cart-1\", \"namespace\": \"shop\"}}\n\
+            {\"status\": \"success\", \"invocation\": null}\nstdout:\none\ntwo\n\n\
+            ====\nLOG QUERY METADATA\n====\n- Query executed at: 2026-01-02T03:04:05Z (UTC)\n";
+        let sections = sections(text).unwrap();
+        let [section] = sections.as_slice() else { panic!("{sections:?}") };
+        assert_eq!(section.text.trim_end(), "one\ntwo");
+        assert_eq!(section.asked_at, Some("2026-01-02T03:04:05Z"));
+        let Command { verb, name, namespace, .. } = &section.command;
+        assert_eq!(
+            (verb.as_str(), name.as_deref(), namespace.as_deref()),
+            ("logs", Some("cart-1"), Some("shop"))
+        );
+        assert_eq!(super::sections("{\"tool_name\": \"search\"}\n{}\nx"), None);
+    }
+
+    #[test]
+    fn a_transcript_holds_several_outputs_and_refusals_are_none() {
+        let text = "$ kubectl get pods -n a\nNAME\nx\n$ kubectl logs x -n b\nError from server: no\n\
+                    $ kubectl logs y -n b\nhello\n";
+        let sections = sections(text).unwrap();
+        let read: Vec<_> = sections
+            .iter()
+            .map(|section| (section.command.namespace.as_deref(), section.text.trim_end()))
+            .collect();
+        assert_eq!(read, [(Some("a"), "NAME\nx"), (Some("b"), "hello")]);
+        let refused =
+            "Command `kubectl logs x` failed with return code 1\nstdout:\n\nstderr:\nno\n";
+        assert_eq!(super::sections(refused), Some(Vec::new()));
+    }
+}
