@@ -1,7 +1,7 @@
 //! Spans and lines on their way to being a whole trace, and what a whole trace shows.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -41,6 +41,18 @@ pub(crate) struct Digest {
     pub(crate) trace: TraceId,
     pub(crate) end: Timestamp,
     pub(crate) rows: Vec<Row>,
+}
+
+impl Digest {
+    /// Makes the spans of these operations say nothing.
+    pub(crate) fn mute(&mut self, ops: &BTreeSet<Op>) {
+        for row in self.rows.iter_mut().filter(|row| ops.contains(&row.op)) {
+            row.is_heard = false;
+            row.marks = Box::default();
+            row.self_us = 0.0;
+            row.way_us = None;
+        }
+    }
 }
 
 /// A trace that may not be whole yet.
@@ -85,6 +97,13 @@ impl Assembly {
         } else {
             open.lines.push((span, Arc::clone(event)));
         }
+    }
+
+    /// Lets go of what is not whole yet.
+    pub(crate) fn clear(&mut self) {
+        let lost = self.open.drain().map(|(_, open)| open.spans.len() + open.lines.len());
+        self.passed_over += lost.sum::<usize>() as u64;
+        self.due.clear();
     }
 
     /// Says whether no trace is being assembled.
@@ -134,6 +153,8 @@ impl Assembly {
 pub(crate) struct Desk<'a> {
     pub(crate) operations: &'a mut Operations,
     pub(crate) hearing: &'a Hearing,
+    /// Since when a new version of a service runs.
+    pub(crate) renewed: &'a AHashMap<Text, Timestamp>,
 }
 
 /// Returns the service an event speaks of.
@@ -234,16 +255,19 @@ impl Desk<'_> {
         marks.dedup();
         let caller = span.parent.and_then(|parent| spans.get(parent));
         let way = caller
-            .filter(|caller| caller.service != span.service)
+            // Of a caller with several calls it is not known which of them took the time.
+            .filter(|caller| caller.service != span.service && caller.children.len() == 1)
             .map(|caller| micros(duration(caller.event).saturating_sub(duration(span.event))));
+        let (begin, end) = (span.begin, span.event.time);
+        let is_heard = !limits.has(Part::Hearing) || self.hearing.covers(span.service, begin, end);
+        let is_old = self.renewed.get(span.service).is_some_and(|at| begin < *at);
         Some(Row {
             op: span.op,
             marks: marks.into_boxed_slice(),
             parent: span.parent,
             self_us: micros(self_time(spans, span)),
             way_us: way,
-            is_heard: !limits.has(Part::Hearing)
-                || self.hearing.covers(span.service, span.begin, span.event.time),
+            is_heard: is_heard && !is_old,
             is_unreached: span.is_unreached,
         })
     }

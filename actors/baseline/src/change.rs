@@ -27,6 +27,16 @@ pub(crate) enum How {
     },
 }
 
+impl How {
+    /// Returns what a vanished feature always came with.
+    const fn beside(self) -> Option<Mark> {
+        match self {
+            Self::Appeared => None,
+            Self::Vanished { beside } => beside,
+        }
+    }
+}
+
 /// A feature that is unlike what was learnt.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Change {
@@ -58,7 +68,7 @@ pub(crate) fn changes(
         let is_wanted = |mark| operations.feature(*op, mark).is_some_and(|it| it.is_wanted());
         let mut found = compare.found(&is_wanted);
         if !found.is_empty() {
-            found.sort_by_key(|change| change.mark);
+            found.sort_by_key(|change| (change.mark, change.how.beside()));
             changes.insert(*op, found);
         }
     }

@@ -1,7 +1,7 @@
 //! A time in which something is unlike: from suspects to events.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
     time::Duration,
 };
@@ -37,6 +37,9 @@ const REACHED_SCORE: f64 = 240.0;
 /// What each slow way of a service whose network is slow weighs.
 const WAY_SCORE: f64 = 30.0;
 
+/// Services whose place is remembered: names come from outside.
+const PLACES_MAX: usize = 50_000;
+
 /// Suspects with less than this share of the first one's score are not told of.
 const SHARE_MIN: f64 = 0.1;
 
@@ -64,7 +67,7 @@ pub(crate) struct Episodes {
     began: Option<Timestamp>,
     quiet: u32,
     told: BTreeSet<u128>,
-    /// Where each service was last seen.
+    /// Where each service was first seen.
     places: BTreeMap<Text, Arc<Place>>,
 }
 
@@ -82,7 +85,7 @@ pub(crate) struct Look<'a> {
 impl Episodes {
     /// Remembers where a service is.
     pub(crate) fn place(&mut self, service: &Text, event: &Event) {
-        if !self.places.contains_key(service) {
+        if !self.places.contains_key(service) && self.places.len() < PLACES_MAX {
             let Place { cluster, namespace, workload, .. } = (*event.place).clone();
             let service = Some(service.clone());
             let place = Place { cluster, namespace, workload, service, ..Place::default() };
@@ -184,12 +187,30 @@ fn signs(look: &Look<'_>) -> BTreeMap<Text, Vec<Sign>> {
     }
     signs.extend(look.reached.iter().map(of_reached));
     signs.extend(look.network.map(of_network));
+    // What vanished beside one line and beside another is one sign.
+    let mut united: BTreeMap<u128, Sign> = BTreeMap::new();
+    for sign in signs {
+        match united.entry(sign.key()) {
+            Entry::Vacant(vacant) => drop(vacant.insert(sign)),
+            Entry::Occupied(known) => unite(known.into_mut(), sign),
+        }
+    }
+    let mut signs: Vec<Sign> = united.into_values().collect();
     signs.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.message.cmp(&b.message)));
     let mut by_service: BTreeMap<Text, Vec<Sign>> = BTreeMap::new();
     for sign in signs {
         by_service.entry(sign.service.clone()).or_default().push(sign);
     }
     by_service
+}
+
+/// Adds what a sign weighs to the same one, told in the words of the weightier.
+fn unite(known: &mut Sign, other: Sign) {
+    let score = known.score + other.score;
+    if other.score > known.score {
+        *known = other;
+    }
+    known.score = score;
 }
 
 impl Sign {

@@ -33,6 +33,9 @@ impl Heard {
 /// last.
 const ECHO: Duration = Duration::from_secs(1);
 
+/// Nodes and services that are known: names come from outside.
+const NAMES_MAX: usize = 50_000;
+
 /// Since when and until when each node's log, and spans of anybody, were heard.
 #[derive(Debug, Default)]
 pub(crate) struct Hearing {
@@ -45,6 +48,10 @@ pub(crate) struct Hearing {
 impl Hearing {
     /// Notes a line of a service.
     pub(crate) fn hear(&mut self, service: &Text, node: &Text, at: Timestamp, gap: Duration) {
+        let is_known = self.nodes.contains_key(node) && self.homes.contains_key(service);
+        if !is_known && self.nodes.len().max(self.homes.len()) >= NAMES_MAX {
+            return;
+        }
         if self.homes.get(service) != Some(node) {
             self.homes.insert(service.clone(), node.clone());
         }

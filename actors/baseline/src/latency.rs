@@ -1,6 +1,6 @@
 //! How long operations take by themselves, and how long the way from one service to another takes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tapio_model::Text;
 
@@ -92,9 +92,18 @@ impl Times {
 pub(crate) struct Latency {
     own: BTreeMap<Op, VecDeque<f64>>,
     ways: BTreeMap<Way, VecDeque<f64>>,
+    /// Segments in a row that were slow and not learnt.
+    held_own: BTreeMap<Op, u32>,
+    held_ways: BTreeMap<Way, u32>,
 }
 
 impl Latency {
+    /// Forgets a service of which a new version runs.
+    pub(crate) fn forget(&mut self, service: &str, ops: &BTreeSet<Op>) {
+        self.own.retain(|op, _| !ops.contains(op));
+        self.ways.retain(|(from, to), _| from != service && to != service);
+    }
+
     /// Returns the operations that take longer by themselves.
     pub(crate) fn slow(&self, now: &Times) -> BTreeMap<Op, Slow> {
         let slow = now
@@ -142,18 +151,32 @@ impl Latency {
         Some(SlowWays { service: service.clone(), slow, of, worst: worst? })
     }
 
-    /// Learns the times of a segment, but for what was slow in it.
-    pub(crate) fn learn(&mut self, times: &Times, is_left_out: impl Fn(Op) -> bool) {
-        for (op, times) in times.own.iter().filter(|(op, _)| !is_left_out(**op)) {
-            remember(self.own.entry(*op).or_default(), times);
+    /// Learns the times of a segment, but for what is slow in it and has not been for long.
+    pub(crate) fn learn(&mut self, times: &Times, slow: &BTreeSet<Op>, held_max: u32) {
+        for (op, times) in &times.own {
+            let held = self.held_own.entry(*op).or_default();
+            if !is_held_back(slow.contains(op), held, held_max) {
+                remember(self.own.entry(*op).or_default(), times);
+            }
         }
         for (way, times) in &times.ways {
             let known = self.ways.entry(way.clone()).or_default();
-            if WAY.compare(known, times).is_none() {
+            let held = self.held_ways.entry(way.clone()).or_default();
+            if !is_held_back(WAY.compare(known, times).is_some(), held, held_max) {
                 remember(known, times);
             }
         }
     }
+}
+
+/// Says whether something slow is not to be learnt yet.
+const fn is_held_back(is_slow: bool, held: &mut u32, held_max: u32) -> bool {
+    if !is_slow {
+        *held = 0;
+        return false;
+    }
+    *held = held.saturating_add(1);
+    *held <= held_max
 }
 
 fn to_f64(count: usize) -> f64 {
@@ -235,7 +258,7 @@ mod tests {
             Times { ways, ..Times::default() }
         };
         for _ in 0..2 {
-            latency.learn(&times(&[]), |_| false);
+            latency.learn(&times(&[]), &BTreeSet::new(), 40);
         }
         let found = latency.slow_network(&times(&[0, 1])).unwrap();
         assert_eq!((&*found.service, found.slow, found.of), ("cart", 2, 2));

@@ -15,6 +15,8 @@ pub struct BaselineLimits {
     pub trace_idle: Duration,
     /// A gap in a node's log after which it is as if the node was never heard before.
     pub hearing_gap: Duration,
+    /// How far ahead of the present an event may be dated.
+    pub ahead_max: Duration,
     /// Spans an operation must have had before anything is said of it.
     pub learnt_min: u32,
     /// A feature is rare up to this share of an operation's spans, and may then appear.
@@ -61,6 +63,7 @@ impl Default for BaselineLimits {
             window_segments: 4,
             trace_idle: Duration::from_secs(5),
             hearing_gap: Duration::from_secs(60),
+            ahead_max: Duration::from_secs(60),
             learnt_min: 4,
             rare: 0.02,
             sure: 0.97,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use ahash::AHashMap;
-use tapio_model::{Event, Kind, Timestamp};
+use tapio_model::{Event, Kind, Text, Timestamp};
 
 use crate::{
     BaselineLimits, Part,
@@ -33,6 +33,8 @@ pub struct BaselineStats {
     pub operations: usize,
     /// Anomalies that were told.
     pub anomalies: u64,
+    /// Events that were dated too far ahead.
+    pub ahead: u64,
 }
 
 /// A segment of time: what its traces showed.
@@ -60,6 +62,8 @@ pub struct Watch {
     episodes: Episodes,
     learnt: Counts,
     held: AHashMap<Op, u32>,
+    /// Since when a new version of a service runs.
+    renewed: AHashMap<Text, Timestamp>,
     /// Traces whose segment is not over yet.
     coming: Vec<Digest>,
     window: Vec<Segment>,
@@ -82,6 +86,7 @@ impl Watch {
             episodes: Episodes::default(),
             learnt: Counts::default(),
             held: AHashMap::new(),
+            renewed: AHashMap::new(),
             coming: Vec::new(),
             window: Vec::new(),
             next: None,
@@ -110,6 +115,11 @@ impl Watch {
 
     /// Takes an event in at the engine's time `now`; those that are no telemetry pass by.
     pub fn observe(&mut self, event: &Arc<Event>, now: Timestamp) {
+        // A clock that is far ahead must not silence everybody until that time has come.
+        if event.time > now.after(self.limits.ahead_max) {
+            self.stats.ahead += 1;
+            return;
+        }
         if matches!(event.kind, Kind::Span | Kind::Log | Kind::Exception) {
             self.take(event, now);
         } else if event.kind == Kind::Metric {
@@ -139,16 +149,37 @@ impl Watch {
     /// Forgets a service of which a new version runs: it may well be unlike the old one.
     fn forget(&mut self, rollout: &Event) {
         let Some(service) = service_of(rollout) else { return };
-        for op in self.operations.of_service(service) {
-            self.learnt.by_op.remove(&op);
+        if self.renewed.contains_key(service) || self.renewed.len() < self.limits.operations_max {
+            self.renewed.insert(service.clone(), rollout.time);
         }
+        let ops: BTreeSet<Op> = self.operations.of_service(service).collect();
+        for op in &ops {
+            self.learnt.by_op.remove(op);
+            self.held.remove(op);
+        }
+        self.latency.forget(service, &ops);
+        for segment in &mut self.window {
+            segment.counts.by_op.retain(|op, _| !ops.contains(op));
+            segment.digests.iter_mut().for_each(|digest| digest.mute(&ops));
+        }
+        self.coming.iter_mut().for_each(|digest| digest.mute(&ops));
+    }
+
+    /// Says that telemetry was lost on its way here: what is not there is not missing.
+    pub fn interrupt(&mut self) {
+        self.hearing = Hearing::default();
+        self.assembly.clear();
     }
 
     /// Lets time pass; returns what is unlike as events, each with its time and a stable id.
     pub fn advance(&mut self, now: Timestamp) -> Vec<Arc<Event>> {
         let mut told = Vec::new();
         while let Some(end) = self.next.filter(|end| end.after(self.limits.trace_idle) <= now) {
-            let mut desk = Desk { operations: &mut self.operations, hearing: &self.hearing };
+            let mut desk = Desk {
+                operations: &mut self.operations,
+                hearing: &self.hearing,
+                renewed: &self.renewed,
+            };
             let at = end.after(self.limits.trace_idle);
             let whole = self.assembly.whole(at, &mut desk, &self.limits);
             self.stats.traces += whole.len() as u64;
@@ -228,12 +259,16 @@ impl Watch {
                 *held += 1;
                 continue;
             }
-            *held = 0;
+            // Once it was held back long enough, it is learnt until it is like what was learnt.
+            if !is_unlike {
+                *held = 0;
+            }
             self.learnt.learn(*op, seen, self.limits.memory_spans);
         }
         let digests: Vec<_> = segment.digests.iter().collect();
         let times = Times::of(&digests, &self.operations);
-        self.latency.learn(&times, |op| segment.slow.contains(&op));
+        let held_max = self.limits.held_segments_max;
+        self.latency.learn(&times, &segment.slow, held_max);
     }
 }
 

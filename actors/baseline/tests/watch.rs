@@ -206,6 +206,63 @@ fn a_gap_is_no_fault() {
 }
 
 #[test]
+fn a_new_version_is_learnt_anew() {
+    let version = |is_told: bool| {
+        let mut shop = Shop::default();
+        (0..3).for_each(|minute| shop.minute(minute, Fault::None));
+        if is_told {
+            let begin = (Kind::RolloutStarted, Severity::Info);
+            shop.push(("pay", 0, None), 180_000, begin, Vec::new());
+        }
+        (3..8).for_each(|minute| shop.minute(minute, Fault::EarlyReturn));
+        shop.told(BaselineLimits::default()).len()
+    };
+    assert_eq!(version(true), 0);
+    assert!(version(false) > 0);
+}
+
+#[test]
+fn a_clock_far_ahead_silences_nobody() {
+    let mut shop = Shop::default();
+    (0..3).for_each(|minute| shop.minute(minute, Fault::None));
+    let mut ahead = (*shop.events[0]).clone();
+    ahead.time = Timestamp::MAX;
+    (3..5).for_each(|minute| shop.minute(minute, Fault::Exception));
+    shop.events.sort_by_key(|event| event.order());
+    let mut watch = Watch::new(BaselineLimits::default());
+    let mut told = 0;
+    for event in &shop.events {
+        told += watch.advance(event.time).len();
+        watch.observe(event, event.time);
+        watch.observe(&Arc::new(ahead.clone()), event.time);
+    }
+    assert!(told > 0);
+    assert_eq!(watch.stats().ahead, shop.events.len() as u64);
+}
+
+#[test]
+fn what_was_lost_on_the_way_is_not_missing() {
+    let mut shop = Shop::default();
+    (0..4).for_each(|minute| shop.minute(minute, Fault::None));
+    shop.events.sort_by_key(|event| event.order());
+    let mut watch = Watch::new(BaselineLimits::default());
+    let mut told = Vec::new();
+    for (number, event) in shop.events.iter().enumerate() {
+        told.extend(watch.advance(event.time));
+        // Every fourth line of the last minute gets lost, and whoever loses it says so.
+        let is_lost = event.time > Timestamp::from_millis(180_000)
+            && event.kind == Kind::Log
+            && number % 4 == 0;
+        if is_lost {
+            watch.interrupt();
+        } else {
+            watch.observe(event, event.time);
+        }
+    }
+    assert_eq!(told, []);
+}
+
+#[test]
 fn what_stays_is_normal_after_a_while_and_told_until_then() {
     let mut shop = Shop::default();
     (0..3).for_each(|minute| shop.minute(minute, Fault::None));

@@ -277,8 +277,12 @@ impl Trace {
     }
 
     /// Says whether too little was seen to be asked about; an anomaly speaks for many spans.
-    fn is_lone_word(&self, limits: &Limits) -> bool {
-        self.events.len() < limits.min_events
+    fn is_lone_word(&self, now: Timestamp, limits: &Limits) -> bool {
+        // A change of minutes ago is no second word.
+        let begin = now.before(limits.window * 2);
+        let recent =
+            self.events.iter().filter(|event| !event.kind.is_change() || event.time >= begin);
+        recent.count() < limits.min_events
             && self.events.iter().all(|event| event.kind != Kind::Anomaly)
     }
 
@@ -298,7 +302,7 @@ impl Trace {
             return None;
         }
         let mut drafts = patterns.drafts(self.signs, &View::new(&self.events, now));
-        if !self.urgent && self.is_lone_word(rules.limits()) {
+        if !self.urgent && self.is_lone_word(now, rules.limits()) {
             // A lone word is heard if it is the kernel's, and decides by itself.
             drafts.retain(|(_, draft)| {
                 draft.doubt().is_none() && draft.class() == EvidenceClass::KernelProof

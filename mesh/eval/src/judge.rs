@@ -126,21 +126,22 @@ struct Ranked {
 
 impl Ranked {
     fn of(fault: &Fault, stories: &[&Told], course: &Course, at: usize) -> Self {
-        let mut ranking: Vec<(Text, f64)> = Vec::new();
-        for told in stories {
+        // With the story that named it: a tie is one within a story, and a later story's services
+        // come after all of an earlier one's.
+        let mut ranking: Vec<(Text, (usize, f64))> = Vec::new();
+        for (number, told) in stories.iter().enumerate() {
             let last = told.last_until(course.end_of(at));
             for (service, score) in &last.ranking {
                 if ranking.iter().all(|(known, _)| known != service) {
-                    ranking.push((service.clone(), *score));
+                    ranking.push((service.clone(), (number, *score)));
                 }
             }
         }
         let right = ranking.iter().position(|(service, _)| *service == fault.service);
-        // A tie is one within a story: a later story's services come after all of the first one's.
         let (before, beside) = right.map_or((None, 0), |right| {
-            let score = ranking.get(right).map_or(0.0, |(_, score)| *score);
-            let is_tied = |(service, other): &&(Text, f64)| {
-                *service != fault.service && other.to_bits() == score.to_bits()
+            let (story, score) = ranking.get(right).map_or((0, 0.0), |(_, score)| *score);
+            let is_tied = |(service, (other, known)): &&(Text, (usize, f64))| {
+                *service != fault.service && *other == story && known.to_bits() == score.to_bits()
             };
             let tied_before = ranking.iter().take(right).filter(is_tied).count();
             let tied = ranking.iter().filter(is_tied).count();

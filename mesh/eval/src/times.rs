@@ -72,6 +72,10 @@ impl Course {
         if let Some(fault) = self.faults.iter().position(is_in) {
             return Place::Fault(fault);
         }
+        // What is told a moment after it was told of it.
+        if self.fault_free.iter().any(|(from, to)| *from <= at && at <= to.after(LATE)) {
+            return Place::FaultFree;
+        }
         if at < self.first_fault {
             return Place::BeforeFirstFault;
         }

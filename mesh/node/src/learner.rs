@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use tapio_baseline::{BaselineLimits, Watch};
 use tapio_bus::{Batch, Bus, BusStats, Offset, PublishError, Start, SubscribeError, Subscription};
-use tapio_model::{Clock, Event, Kind, ShardId};
+use tapio_model::{Clock, Event, Kind, ShardId, Timestamp};
 use tapio_shard::ShardCount;
 use tapio_telemetry::spawn_named;
 use tokio::{
@@ -33,7 +33,9 @@ const TICK: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Learner {
     tap: mpsc::Sender<Vec<Arc<Event>>>,
-    passed_over: Arc<AtomicU64>,
+    passed_over: AtomicU64,
+    /// Whether something was passed over since the watch last looked.
+    is_torn: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
 
@@ -42,9 +44,12 @@ impl Learner {
     #[must_use]
     pub fn start(bus: Arc<dyn Bus>, shards: ShardCount, clock: Arc<dyn Clock>) -> Self {
         let (tap, events) = mpsc::channel(WAITING_MAX);
-        let work = Work { bus, shards, clock, watch: Watch::new(BaselineLimits::default()) };
+        let is_torn = Arc::new(AtomicBool::new(false));
+        let watch = Watch::new(BaselineLimits::default());
+        let torn = Arc::clone(&is_torn);
+        let work = Work { bus, shards, clock, watch, torn, now: Timestamp::MIN };
         let task = spawn_named("baseline", work.run(events));
-        Self { tap, passed_over: Arc::default(), task }
+        Self { tap, passed_over: AtomicU64::new(0), is_torn, task }
     }
 
     /// Hands over what telemetry there is among events. It never waits: what finds no room is
@@ -55,6 +60,7 @@ impl Learner {
         let count = telemetry.len() as u64;
         if count > 0 && self.tap.try_send(telemetry).is_err() {
             self.passed_over.fetch_add(count, Relaxed);
+            self.is_torn.store(true, Relaxed);
         }
     }
 
@@ -84,6 +90,9 @@ struct Work {
     shards: ShardCount,
     clock: Arc<dyn Clock>,
     watch: Watch,
+    torn: Arc<AtomicBool>,
+    /// The latest time there was: a clock that is set back does not stop the watch.
+    now: Timestamp,
 }
 
 impl Work {
@@ -94,16 +103,25 @@ impl Work {
             tokio::select! {
                 batch = events.recv() => {
                     let Some(batch) = batch else { return };
-                    let now = self.clock.now();
+                    if self.torn.swap(false, Relaxed) {
+                        self.watch.interrupt();
+                    }
+                    let now = self.pass();
                     batch.iter().for_each(|event| self.watch.observe(event, now));
                 }
                 _ = tick.tick() => {
-                    for anomaly in self.watch.advance(self.clock.now()) {
+                    let now = self.pass();
+                    for anomaly in self.watch.advance(now) {
                         self.publish(anomaly).await;
                     }
                 }
             }
         }
+    }
+
+    fn pass(&mut self) -> Timestamp {
+        self.now = self.now.max(self.clock.now());
+        self.now
     }
 
     async fn publish(&self, anomaly: Arc<Event>) {
