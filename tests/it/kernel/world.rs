@@ -75,9 +75,10 @@ impl Cgroup {
         shell.status().map_err(|error| error.to_string())
     }
 
-    /// Lets the kernel kill a process inside for its memory.
+    /// Lets the kernel kill a process inside for its memory: the first of a process namespace, as a
+    /// container's is, for with it the container ends.
     pub(super) fn kill(&self) -> Result<(), String> {
-        let status = self.run(HOG)?;
+        let status = self.run(&format!("unshare --pid --fork {HOG}"))?;
         if status.success() { Err("the process outlived its limit".into()) } else { Ok(()) }
     }
 }
