@@ -24,7 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tapio-baseline", &["tapio-model"]),
     ("tapio-engine", &["tapio-baseline", "tapio-model"]),
     ("tapio-patterns", &["tapio-engine", "tapio-model"]),
-    ("tapio-rules", &["tapio-engine", "tapio-model", "tapio-patterns"]),
+    ("tapio-rules", &["tapio-config", "tapio-engine", "tapio-model", "tapio-patterns"]),
     (
         "tapio-owner",
         &[

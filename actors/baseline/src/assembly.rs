@@ -159,9 +159,7 @@ pub(crate) struct Desk<'a> {
 
 /// Returns the service an event speaks of.
 pub(crate) fn service_of(event: &Event) -> Option<&Text> {
-    let place = &event.place;
-    let workload = place.workload.as_ref().map(|workload| &workload.name);
-    place.service.as_ref().or(workload).filter(|name| !name.is_empty())
+    event.place.service_name().filter(|name| !name.is_empty())
 }
 
 /// A span while its trace is read.

@@ -75,10 +75,10 @@ impl Times {
         for digest in digests {
             for row in &digest.rows {
                 times.own.entry(row.op).or_default().push(row.self_us);
+                let Some(us) = row.way_us else { continue };
                 let service = |op: Op| operations.get(op).map(|it| it.service.clone());
                 let caller = row.parent.and_then(|parent| digest.rows.get(parent));
-                let ends = caller.and_then(|caller| service(caller.op)).zip(service(row.op));
-                if let Some((way, us)) = ends.zip(row.way_us) {
+                if let Some(way) = caller.and_then(|it| service(it.op)).zip(service(row.op)) {
                     times.ways.entry(way).or_default().push(us);
                 }
             }

@@ -101,10 +101,13 @@ impl Watch {
         BaselineStats { passed_over, operations, ..self.stats }
     }
 
-    /// Says whether something is unlike at present.
+    /// Says whether there is anything to learn from an event.
     #[must_use]
-    pub const fn is_alarmed(&self) -> bool {
-        self.episodes.is_open()
+    pub const fn learns_from(event: &Event) -> bool {
+        matches!(
+            event.kind,
+            Kind::Span | Kind::Log | Kind::Exception | Kind::Metric | Kind::RolloutStarted
+        )
     }
 
     /// Returns when it wants to be advanced next.
@@ -115,19 +118,20 @@ impl Watch {
 
     /// Takes an event in at the engine's time `now`; those that are no telemetry pass by.
     pub fn observe(&mut self, event: &Arc<Event>, now: Timestamp) {
+        if !Self::learns_from(event) {
+            return;
+        }
         // A clock that is far ahead must not silence everybody until that time has come.
         if event.time > now.after(self.limits.ahead_max) {
             self.stats.ahead += 1;
             return;
         }
-        if matches!(event.kind, Kind::Span | Kind::Log | Kind::Exception) {
-            self.take(event, now);
-        } else if event.kind == Kind::Metric {
+        if event.kind == Kind::Metric {
             self.series.take(event, &self.limits);
         } else if event.kind == Kind::RolloutStarted {
             self.forget(event);
         } else {
-            return;
+            self.take(event, now);
         }
         self.next.get_or_insert_with(|| boundary(now, self.limits.step));
     }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tapio_baseline::{BaselineStats, Watch};
+use tapio_baseline::Watch;
 use tapio_model::{Event, Outcome, Story, Telling, Timestamp, TraceId};
 
 use crate::{Found, Incidents, Output, Rules, Shard};
@@ -67,12 +67,6 @@ impl Ring {
     #[must_use]
     pub fn watched(self, watch: Watch) -> Self {
         Self { watch: Some(watch), ..self }
-    }
-
-    /// Returns what the watch has done, if there is one.
-    #[must_use]
-    pub fn baseline(&self) -> Option<BaselineStats> {
-        self.watch.as_ref().map(Watch::stats)
     }
 
     /// Returns the shard, for its figures.

@@ -256,8 +256,8 @@ impl Trace {
             self.adopt(findings, &mut effects);
         }
         let limits = rules.limits();
-        let is_mature =
-            now.since(self.last_at) >= limits.window && !self.has_fresh_change(now, limits);
+        let is_mature = now.since(self.last_at) >= limits.window
+            && self.fresh_changes(now, limits).next().is_none();
         if is_mature || now.since(self.opened_at) >= limits.trace_age_max {
             effects.expired += self.open_events();
             if rules.is_audited() {
@@ -284,12 +284,6 @@ impl Trace {
             self.events.iter().filter(|event| !event.kind.is_change() || event.time >= begin);
         recent.count() < limits.min_events
             && self.events.iter().all(|event| event.kind != Kind::Anomaly)
-    }
-
-    /// Says whether something was changed of late: the trace waits for what comes of it.
-    fn has_fresh_change(&self, now: Timestamp, limits: &Limits) -> bool {
-        let begin = now.before(limits.change_window);
-        self.events.iter().any(|event| event.kind.is_change() && event.time >= begin)
     }
 
     fn think(&self, now: Timestamp, rules: &Rules) -> Option<Vec<Finding>> {
@@ -381,7 +375,8 @@ impl Trace {
         }
         let held = self.memory.as_ref().map(|memory| events_of(&memory.findings));
         let held = held.unwrap_or_default();
-        let changes = self.fresh_changes(now, limits);
+        let mut changes: Vec<_> = self.fresh_changes(now, limits).collect();
+        changes.sort_unstable();
         self.keep(limits, |event| {
             event.time >= begin
                 || held.binary_search(&event.id).is_ok()
@@ -389,14 +384,13 @@ impl Trace {
         })
     }
 
-    /// Returns the changes that stay beyond the window, sorted.
-    fn fresh_changes(&self, now: Timestamp, limits: &Limits) -> Vec<EventId> {
+    /// Returns the changes of late: they stay beyond the window, and the trace waits for what comes
+    /// of them.
+    fn fresh_changes(&self, now: Timestamp, limits: &Limits) -> impl Iterator<Item = EventId> {
         let begin = now.before(limits.change_window);
         let changes = self.events.iter().rev().filter(|event| event.kind.is_change());
-        let fresh = changes.take_while(|event| event.time >= begin).take(limits.trace_changes_max);
-        let mut fresh: Vec<_> = fresh.map(|event| event.id).collect();
-        fresh.sort_unstable();
-        fresh
+        let fresh = changes.take_while(move |event| event.time >= begin);
+        fresh.take(limits.trace_changes_max).map(|event| event.id)
     }
 
     /// Lets go what does not stay. Returns those of the events that no finding has cited.

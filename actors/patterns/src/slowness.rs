@@ -39,8 +39,7 @@ pub(crate) fn may_be_of(one: &Place, place: &Place) -> bool {
     if one.workload.is_some() && place.workload.is_some() {
         return one.is_same_workload(place);
     }
-    let own = place.service.as_ref().or(place.workload.as_ref().map(|owner| &owner.name));
-    one.service.as_ref().zip(own).is_some_and(|(one, own)| one == own)
+    one.service.as_ref().zip(place.service_name()).is_some_and(|(one, own)| one == own)
 }
 
 /// Says how it shows.

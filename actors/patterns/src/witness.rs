@@ -1,6 +1,9 @@
 //! What several patterns ask of events, and the words they answer with.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use tapio_engine::{Draft, View};
 use tapio_model::{Entity, Event, Kind, Place, Severity, Value, keys};
@@ -172,6 +175,19 @@ pub(crate) fn ending(event: &Event) -> String {
     let reason = event.attributes.text(keys::REASON).map(|reason| format!("reason {reason}"));
     let parts: Vec<_> = code.into_iter().chain(reason).collect();
     if parts.is_empty() { "status unknown".to_owned() } else { parts.join(", ") }
+}
+
+/// Returns the events of one owner each (see [`Entity::owner`]), in order of owner.
+pub(crate) fn by_owner<'a>(
+    events: impl IntoIterator<Item = &'a Event>,
+) -> BTreeMap<Entity, Vec<&'a Event>> {
+    let mut owners: BTreeMap<Entity, Vec<&Event>> = BTreeMap::new();
+    for event in events {
+        if let Some(owner) = Entity::owner(&event.place) {
+            owners.entry(owner).or_default().push(event);
+        }
+    }
+    owners
 }
 
 /// Returns the events of one container each, in order of the first.

@@ -19,7 +19,6 @@ mod fixture;
 mod kept;
 mod library;
 mod limits;
-mod outline;
 mod problem;
 mod raw;
 mod reload;

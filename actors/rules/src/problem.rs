@@ -67,70 +67,15 @@ impl Fault {
         typed: &str,
         known: impl IntoIterator<Item = K>,
     ) -> Self {
-        Self::new(format!("there is no {noun} `{typed}`"), choose(typed, known))
+        let known: Vec<K> = known.into_iter().collect();
+        let known: Vec<&str> = known.iter().map(AsRef::as_ref).collect();
+        Self::new(format!("there is no {noun} `{typed}`"), tapio_config::choose(typed, &known))
     }
-}
-
-/// Returns the cure for a name that is not known.
-pub(crate) fn choose<K: AsRef<str>>(typed: &str, known: impl IntoIterator<Item = K>) -> String {
-    let known: Vec<K> = known.into_iter().collect();
-    let known: Vec<&str> = known.iter().map(AsRef::as_ref).collect();
-    nearest(typed, &known).map_or_else(
-        || format!("choose one of: {}", known.join(", ")),
-        |meant| format!("did you mean `{meant}`?"),
-    )
-}
-
-/// Returns the known name that was probably meant: a third of its letters may be wrong.
-fn nearest<'a>(typed: &str, known: &[&'a str]) -> Option<&'a str> {
-    let typed = typed.to_ascii_lowercase();
-    known
-        .iter()
-        .map(|name| (distance(&typed, name), *name))
-        .filter(|(distance, name)| {
-            let letters = name.chars().count();
-            *distance <= letters.div_ceil(3) && *distance < letters
-        })
-        .min()
-        .map(|(_, name)| name)
-}
-
-/// Counts the letters to change, add or take away (Levenshtein).
-fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.to_ascii_lowercase().chars().collect();
-    let mut last: Vec<usize> = (0..=to.len()).collect();
-    for (row, letter) in from.chars().enumerate() {
-        let mut left = row + 1;
-        let mut costs = vec![left];
-        for (other, pair) in to.iter().zip(last.windows(2)) {
-            let [above_left, above] = pair else { continue };
-            left = (above_left + usize::from(letter != *other)).min(above + 1).min(left + 1);
-            costs.push(left);
-        }
-        last = costs;
-    }
-    last.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn finds_what_was_meant_and_nothing_far_off() {
-        let known = ["kind", "when", "at_least", "OomKill"];
-        let cases = [
-            ("whenx", Some("when")),
-            ("atx_least", Some("at_least")),
-            ("oom_kill", Some("OomKill")),
-            ("colour", None),
-            ("", None),
-        ];
-        for (typed, meant) in cases {
-            assert_eq!(nearest(typed, &known), meant, "{typed}");
-        }
-        assert_eq!(choose("x", ["a", "b"]), "choose one of: a, b");
-    }
 
     #[test]
     fn an_error_says_where_what_and_the_cure() {

@@ -7,13 +7,9 @@ use std::{
 };
 
 use serde_saphyr::Error as YamlError;
+use tapio_config::{Outline, choose, read_yaml, says_nothing};
 
-use crate::{
-    Limits, RuleError,
-    outline::{Outline, yaml},
-    problem::{Fault, choose},
-    raw::RawRule,
-};
+use crate::{Limits, RuleError, problem::Fault, raw::RawRule};
 
 /// A file's path and bytes.
 #[derive(Debug, Clone)]
@@ -49,11 +45,11 @@ impl Source {
         }
         let text = std::str::from_utf8(&self.bytes)
             .map_err(|why| whole(format!("is not text: {why}"), "save it as UTF-8"))?;
-        if text.lines().all(says_nothing) {
+        if says_nothing(text) {
             return Err(whole("is empty".to_owned(), "write a rule, or take the file away"));
         }
         let outline = Outline::of(text);
-        match yaml::<RawRule>(text) {
+        match read_yaml::<RawRule>(text) {
             Ok(raw) => Ok(Parsed { path: self.path.clone(), raw, outline }),
             Err(why) => Err(explain(&self.path, &outline, &why)),
         }
@@ -72,11 +68,6 @@ impl Parsed {
             cure: fault.cure,
         }
     }
-}
-
-fn says_nothing(line: &str) -> bool {
-    let line = line.trim();
-    line.is_empty() || line.starts_with('#') || line == "---"
 }
 
 pub(crate) fn unreadable(path: &Path, why: &io::Error) -> RuleError {
@@ -104,8 +95,7 @@ fn explain(path: &Path, outline: &Outline, why: &YamlError) -> RuleError {
     #[expect(clippy::wildcard_enum_match_arm, reason = "fifty reasons, and more to come")]
     match why {
         YamlError::SerdeUnknownField { field, expected, .. } => {
-            let known = expected.iter().copied();
-            at(beside(at_line, field), "there is no such field".to_owned(), choose(field, known))
+            at(beside(at_line, field), "there is no such field".to_owned(), choose(field, expected))
         }
         YamlError::SerdeMissingField { field, .. } => {
             let what = "is missing".to_owned();

@@ -4,6 +4,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// Largest store on disk in bytes unless told: 64 GiB, more than the streams of any case reserve.
+///
+/// A limit reserves nothing. Left alone, a server takes three quarters of what is free on the disk
+/// when it starts, and refuses streams that plan to be larger: cases would depend on the machine.
+const FILE_STORE_BYTES_MAX: u64 = 64 << 30;
+
 /// When a server makes its files durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SyncInterval {
@@ -25,8 +31,8 @@ pub struct NatsServerOptions {
     pub sync_interval: SyncInterval,
     /// Largest message in bytes; the server's own limit (1 MiB) when absent.
     pub payload_bytes_max: Option<u32>,
-    /// Largest store on disk in bytes.
-    pub file_store_bytes_max: Option<u64>,
+    /// Largest store on disk in bytes; 64 GiB unless told.
+    pub file_store_bytes_max: u64,
     /// Largest store in memory in bytes.
     pub memory_store_bytes_max: Option<u64>,
     /// Where the store lives; a directory of the server's own when absent. In a cluster, each
@@ -55,7 +61,7 @@ impl Default for NatsServerOptions {
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
             sync_interval: SyncInterval::default(),
             payload_bytes_max: None,
-            file_store_bytes_max: None,
+            file_store_bytes_max: FILE_STORE_BYTES_MAX,
             memory_store_bytes_max: None,
             store_dir: None,
             no_advertise: false,
@@ -115,9 +121,7 @@ fn jetstream(options: &NatsServerOptions, store_dir: &Path) -> String {
         }
         SyncInterval::Always => parts.push("sync_interval: always".to_owned()),
     }
-    if let Some(bytes) = options.file_store_bytes_max {
-        parts.push(format!("max_file_store: {bytes}"));
-    }
+    parts.push(format!("max_file_store: {}", options.file_store_bytes_max));
     if let Some(bytes) = options.memory_store_bytes_max {
         parts.push(format!("max_memory_store: {bytes}"));
     }
@@ -149,7 +153,7 @@ mod tests {
         let options = NatsServerOptions {
             sync_interval: SyncInterval::Every(Duration::from_secs(1)),
             payload_bytes_max: Some(4096),
-            file_store_bytes_max: Some(1 << 20),
+            file_store_bytes_max: 1 << 20,
             no_advertise: true,
             client_advertise: Some("127.0.0.1:9".to_owned()),
             extra: "authorization { token: t }".to_owned(),

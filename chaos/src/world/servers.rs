@@ -16,10 +16,6 @@ use crate::{
 /// Bytes of the disk that can be filled: room for a run, soon full.
 const DISK_BYTES: u64 = 256 << 20;
 
-/// What servers may keep by their own count. Streams reserve what they may grow to, and the disk of
-/// a machine under test is smaller.
-const STORE_BYTES_MAX: u64 = 64 << 30;
-
 /// How long servers may take until all is well after they came back.
 const HEALTH_PATIENCE: Duration = Duration::from_secs(40);
 
@@ -52,7 +48,6 @@ impl Servers {
         };
         let options = NatsServerOptions {
             host: IpAddr::V4(host),
-            file_store_bytes_max: Some(STORE_BYTES_MAX),
             store_dir: disk.as_ref().map(|disk| disk.path().join("store")),
             no_advertise: true,
             ..NatsServerOptions::default()

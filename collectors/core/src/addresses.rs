@@ -47,8 +47,7 @@ impl Addresses {
     /// Returns the service at `address`, or the workload if it is no service.
     #[must_use]
     pub fn service_at(&self, address: IpAddr) -> Option<Text> {
-        let place = self.at(address)?;
-        place.service.clone().or_else(|| place.workload.as_ref().map(|owner| owner.name.clone()))
+        self.at(address)?.service_name().cloned()
     }
 }
 

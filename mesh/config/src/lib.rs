@@ -21,6 +21,7 @@ mod validate;
 
 pub use live::{Live, LiveSender, Reloads, Watching, watch};
 pub use load::{FILE_BYTES_MAX, Lookup, Origin, load, process_variable};
-pub use nearest::nearest;
+pub use nearest::{choose, nearest};
+pub use outline::{Outline, read_yaml, says_nothing};
 pub use problem::{ConfigError, Problem, Whence};
 pub use validate::{Fault, Validate, Variable};

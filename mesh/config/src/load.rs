@@ -10,7 +10,9 @@ use std::{
 use serde::de::DeserializeOwned;
 use serde_saphyr::Error as YamlError;
 
-use crate::{ConfigError, Fault, Problem, Validate, Whence, nearest, outline::Outline};
+use crate::{
+    ConfigError, Fault, Outline, Problem, Validate, Whence, choose, read_yaml, says_nothing,
+};
 
 /// Bytes a file may have. A ConfigMap cannot be larger.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -130,14 +132,10 @@ impl<'a> Reading<'a> {
 
     /// Reads the text; nothing but comments is everything by default.
     fn parse<T: DeserializeOwned + Default>(&self) -> Result<T, ConfigError> {
-        let says_nothing = |line: &str| {
-            let line = line.trim();
-            line.is_empty() || line.starts_with('#') || line == "---"
-        };
-        if self.text.lines().all(says_nothing) {
+        if says_nothing(self.text) {
             return Ok(T::default());
         }
-        serde_saphyr::from_str(self.text).map_err(|why| ConfigError::one(self.explain(&why)))
+        read_yaml(self.text).map_err(|why| ConfigError::one(self.explain(&why)))
     }
 
     /// Says what the YAML reader did not like, where, and what to do.
@@ -203,14 +201,6 @@ impl<'a> Reading<'a> {
 
 fn whence(path: Option<&Path>, line: Option<u64>) -> Whence {
     path.map_or(Whence::Default, |path| Whence::File { path: path.to_owned(), line })
-}
-
-/// Returns the cure for a name that is not known.
-fn choose(typed: &str, known: &[&str]) -> String {
-    nearest(typed, known).map_or_else(
-        || format!("choose one of: {}", known.join(", ")),
-        |meant| format!("did you mean `{meant}`?"),
-    )
 }
 
 #[cfg(test)]

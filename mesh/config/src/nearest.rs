@@ -4,13 +4,27 @@
 /// third of its letters may be wrong, missing, too many or swapped with their neighbour.
 #[must_use]
 pub fn nearest<'a>(typed: &str, known: &[&'a str]) -> Option<&'a str> {
-    let typed: Vec<char> = typed.chars().flat_map(char::to_lowercase).collect();
+    let typed = letters(typed);
     known
         .iter()
-        .map(|name| (distance(&typed, &name.chars().collect::<Vec<_>>()), *name))
-        .filter(|(distance, name)| *distance <= name.chars().count().max(3).div_ceil(3))
+        .map(|name| (letters(name), *name))
+        .map(|(letters, name)| (distance(&typed, &letters), letters.len(), name))
+        .filter(|(distance, length, _)| *distance <= length.div_ceil(3) && distance < length)
         .min()
-        .map(|(_, name)| name)
+        .map(|(_, _, name)| name)
+}
+
+fn letters(name: &str) -> Vec<char> {
+    name.chars().flat_map(char::to_lowercase).collect()
+}
+
+/// Returns the cure for a name that is not known: the one that was meant, or all there are.
+#[must_use]
+pub fn choose(typed: &str, known: &[&str]) -> String {
+    nearest(typed, known).map_or_else(
+        || format!("choose one of: {}", known.join(", ")),
+        |meant| format!("did you mean `{meant}`?"),
+    )
 }
 
 /// Counts the edits between two names, a swap of neighbours being one (optimal string alignment).
@@ -47,17 +61,20 @@ mod tests {
 
     #[test]
     fn finds_what_was_meant_and_nothing_far_off() {
-        let known = ["mode", "nats", "direct", "bytes_max"];
+        let known = ["mode", "nats", "direct", "bytes_max", "OomKill"];
         for (typed, meant) in [
             ("nast", Some("nats")),
             ("Mode", Some("mode")),
             ("byte_max", Some("bytes_max")),
             ("bytesmax", Some("bytes_max")),
             ("driect", Some("direct")),
+            ("oom_kill", Some("OomKill")),
             ("colour", None),
             ("", None),
         ] {
             assert_eq!(nearest(typed, &known), meant, "{typed}");
         }
+        assert_eq!(choose("nast", &known), "did you mean `nats`?");
+        assert_eq!(choose("x", &["a", "b"]), "choose one of: a, b");
     }
 }

@@ -4,29 +4,41 @@ use std::fmt;
 
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_saphyr::Spanned;
 
-/// The fields of a file with their lines.
-#[derive(Debug, Default)]
-pub(crate) struct Outline {
-    fields: Vec<Field>,
+/// Levels that a file may have: each takes stack of whoever reads it.
+const DEPTH_MAX: usize = 8;
+
+/// Reads YAML that nests no deeper than files that people write.
+///
+/// # Errors
+/// What the reader does not like, nesting of more than 8 levels among it.
+pub fn read_yaml<T: DeserializeOwned>(text: &str) -> Result<T, serde_saphyr::Error> {
+    let options = serde_saphyr::options! { budget: serde_saphyr::budget! { max_depth: DEPTH_MAX } };
+    serde_saphyr::from_str_with_options(text, options)
 }
 
-#[derive(Debug)]
-struct Field {
-    /// The path from the top, with dots between.
-    path: String,
-    /// The line of the key.
-    line: u64,
+/// Says whether a text has nothing but comments.
+#[must_use]
+pub fn says_nothing(text: &str) -> bool {
+    text.lines().map(str::trim).all(|line| matches!(line, "" | "---") || line.starts_with('#'))
+}
+
+/// The fields of a file, by their path with dots between, with the line of their key. Items of a
+/// list count from 1, as people do.
+#[derive(Debug, Default)]
+pub struct Outline {
+    fields: Vec<(String, u64)>,
 }
 
 impl Outline {
     /// Reads the outline of a text; one that is not YAML has none.
-    pub(crate) fn of(text: &str) -> Self {
+    #[must_use]
+    pub fn of(text: &str) -> Self {
         let mut outline = Self::default();
-        if let Ok(top) = serde_saphyr::from_str::<Node>(text) {
+        if let Ok(top) = read_yaml::<Node>(text) {
             outline.add("", top);
         }
         outline
@@ -35,36 +47,39 @@ impl Outline {
     fn add(&mut self, above: &str, node: Node) {
         for (key, line, below) in node.0 {
             let path = if above.is_empty() { key } else { format!("{above}.{key}") };
-            self.fields.push(Field { path: path.clone(), line });
+            self.fields.push((path.clone(), line));
             self.add(&path, below);
         }
     }
 
-    /// Returns the line of a field, or of the nearest section above it that is there.
-    pub(crate) fn line_of(&self, field: &str) -> Option<u64> {
+    /// Returns the line of a field, or of the nearest one above it that is there.
+    #[must_use]
+    pub fn line_of(&self, field: &str) -> Option<u64> {
         let mut path = field;
         loop {
-            if let Some(found) = self.fields.iter().find(|known| known.path == path) {
-                return Some(found.line);
+            if let Some((_, line)) = self.fields.iter().find(|(known, _)| known == path) {
+                return Some(*line);
             }
             path = path.rsplit_once('.')?.0;
         }
     }
 
     /// Says whether the file itself sets the field, or something below it.
-    pub(crate) fn sets(&self, field: &str) -> bool {
-        self.fields.iter().any(|known| known.path == field)
+    #[must_use]
+    pub fn sets(&self, field: &str) -> bool {
+        self.fields.iter().any(|(known, _)| known == field)
     }
 
-    /// Returns the field that stands on a line; of several the last, which is the innermost.
-    pub(crate) fn field_at(&self, line: u64) -> Option<&str> {
-        let on_line = self.fields.iter().rfind(|known| known.line == line);
-        on_line.map(|known| known.path.as_str())
+    /// Returns the field that begins on a line, or on the last line before it; of several the
+    /// innermost.
+    #[must_use]
+    pub fn field_at(&self, line: u64) -> Option<&str> {
+        let before = self.fields.iter().filter(|(_, begins)| *begins <= line);
+        before.max_by_key(|(_, begins)| *begins).map(|(path, _)| path.as_str())
     }
 }
 
-/// What there is below a key: key, line of the key, and what is below that. A list's items have
-/// their index for a key.
+/// What there is below a key: key, line of the key, and what is below that.
 #[derive(Debug, Default)]
 struct Node(Vec<(String, u64, Self)>);
 
@@ -94,7 +109,7 @@ impl<'de> Visitor<'de> for Nodes {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Node, A::Error> {
         let mut below = Vec::new();
         while let Some(item) = seq.next_element::<Spanned<Node>>()? {
-            below.push((below.len().to_string(), item.referenced.line(), item.value));
+            below.push(((below.len() + 1).to_string(), item.referenced.line(), item.value));
         }
         Ok(Node(below))
     }
@@ -151,27 +166,43 @@ mod tests {
     #[test]
     fn every_field_has_the_line_of_its_key() {
         let outline = Outline::of(
-            "# a comment\noutput:\n  mode: nats\n  nats:\n    urls:\n      - a\n      - b\nport: 7\n",
+            "# a comment\nslug: x\nmatch:\n  - name: a\n    when: |\n      true\n  - name: b\n",
         );
         for (field, line) in [
-            ("output", 2),
-            ("output.mode", 3),
-            ("output.nats.urls", 5),
-            ("output.nats.urls.1", 7),
-            ("output.nats.prefix", 4),
-            ("port", 8),
+            ("slug", 2),
+            ("match.1.name", 4),
+            ("match.1.when", 5),
+            ("match.1.within", 4),
+            ("match.2", 7),
+            ("match.9.when", 3),
         ] {
             assert_eq!(outline.line_of(field), Some(line), "{field}");
         }
-        assert_eq!(outline.line_of("spool.path"), None);
-        assert_eq!(outline.field_at(3), Some("output.mode"));
-        assert!(outline.sets("output.mode") && !outline.sets("output.nats.prefix"));
+        assert_eq!(outline.line_of("scenes"), None);
+        assert_eq!(outline.field_at(6), Some("match.1.when"));
+        assert!(outline.sets("match.1.when") && !outline.sets("match.1.within"));
     }
 
     #[test]
     fn what_is_not_yaml_has_no_outline() {
         for text in ["", "a: [", "\u{0}", ": : :", "just words"] {
             assert_eq!(Outline::of(text).line_of("a"), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_nests_too_deep_is_an_error_and_takes_no_stack() {
+        let deep = |levels: usize| format!("a: {}{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(read_yaml::<IgnoredAny>(&deep(DEPTH_MAX - 1)).is_ok());
+        assert!(read_yaml::<IgnoredAny>(&deep(DEPTH_MAX)).is_err());
+        assert_eq!(Outline::of(&deep(100_000)).line_of("a"), None);
+    }
+
+    #[test]
+    fn comments_say_nothing() {
+        let cases = [("", true), ("# a\n\n---\n", true), ("a: 1", false), (" # a\nb:", false)];
+        for (text, expected) in cases {
+            assert_eq!(says_nothing(text), expected, "{text:?}");
         }
     }
 }

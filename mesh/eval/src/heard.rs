@@ -103,8 +103,7 @@ impl Heard {
         for event in events {
             let place = &event.place;
             let of_pod = || place.pod.as_deref().map(|pod| Text::from(service_of_pod(pod)));
-            let of_workload = || place.workload.as_ref().map(|workload| workload.name.clone());
-            let service = place.service.clone().or_else(of_workload).or_else(of_pod);
+            let service = place.service_name().cloned().or_else(of_pod);
             let anomaly = (event.kind == Kind::Anomaly).then(|| anomaly(event));
             self.cited.insert(event.id, Cited { time: event.time, service, anomaly });
         }

@@ -121,6 +121,12 @@ impl Entity {
         Self::of(place).into_iter().next().or_else(|| Self::node(place))
     }
 
+    /// Returns what people look after: the workload of a place, or the narrowest thing known.
+    #[must_use]
+    pub fn owner(place: &Place) -> Option<Self> {
+        Self::workload(place).or_else(|| Self::narrowest(place))
+    }
+
     /// Returns the kind's name: `container`, `cgroup`, `pod`, `workload`, `node`, ...
     #[must_use]
     pub const fn kind(&self) -> &'static str {

@@ -51,6 +51,12 @@ impl Place {
         other.into_iter().flatten().next().map_or_else(|| "unknown place".into(), Text::to_string)
     }
 
+    /// Returns the name that others call it by: the service's, or the workload's if it is none.
+    #[must_use]
+    pub fn service_name(&self) -> Option<&Text> {
+        self.service.as_ref().or(self.workload.as_ref().map(|owner| &owner.name))
+    }
+
     /// Says whether both are one container (or one control group), by the strongest identity that
     /// both know; without a common identity they are not.
     #[must_use]

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use tapio_baseline::{BaselineLimits, Watch};
 use tapio_bus::{Batch, Bus, BusStats, Offset, PublishError, Start, SubscribeError, Subscription};
-use tapio_model::{Clock, Event, Kind, ShardId, Timestamp};
+use tapio_model::{Clock, Event, ShardId, Timestamp};
 use tapio_shard::ShardCount;
 use tapio_telemetry::spawn_named;
 use tokio::{
@@ -33,9 +33,8 @@ const TICK: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Learner {
     tap: mpsc::Sender<Vec<Arc<Event>>>,
-    passed_over: AtomicU64,
-    /// Whether something was passed over since the watch last looked.
-    is_torn: Arc<AtomicBool>,
+    /// Events passed over since the watch last looked.
+    passed_over: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
 
@@ -44,30 +43,27 @@ impl Learner {
     #[must_use]
     pub fn start(bus: Arc<dyn Bus>, shards: ShardCount, clock: Arc<dyn Clock>) -> Self {
         let (tap, events) = mpsc::channel(WAITING_MAX);
-        let is_torn = Arc::new(AtomicBool::new(false));
-        let watch = Watch::new(BaselineLimits::default());
-        let torn = Arc::clone(&is_torn);
-        let work = Work { bus, shards, clock, watch, torn, now: Timestamp::MIN };
-        let task = spawn_named("baseline", work.run(events));
-        Self { tap, passed_over: AtomicU64::new(0), is_torn, task }
+        let passed_over = Arc::new(AtomicU64::new(0));
+        let work = Work {
+            bus,
+            shards,
+            clock,
+            watch: Watch::new(BaselineLimits::default()),
+            passed_over: Arc::clone(&passed_over),
+            now: Timestamp::MIN,
+        };
+        Self { tap, passed_over, task: spawn_named("baseline", work.run(events)) }
     }
 
     /// Hands over what telemetry there is among events. It never waits: what finds no room is
-    /// passed over, and counted.
+    /// passed over, and said.
     pub fn hand(&self, events: &[Arc<Event>]) {
         let telemetry: Vec<_> =
-            events.iter().filter(|event| is_learnt_from(event)).cloned().collect();
+            events.iter().filter(|event| Watch::learns_from(event)).cloned().collect();
         let count = telemetry.len() as u64;
         if count > 0 && self.tap.try_send(telemetry).is_err() {
             self.passed_over.fetch_add(count, Relaxed);
-            self.is_torn.store(true, Relaxed);
         }
-    }
-
-    /// Returns how many events were passed over for want of room.
-    #[must_use]
-    pub fn passed_over(&self) -> u64 {
-        self.passed_over.load(Relaxed)
     }
 }
 
@@ -77,20 +73,13 @@ impl Drop for Learner {
     }
 }
 
-fn is_learnt_from(event: &Event) -> bool {
-    matches!(
-        event.kind,
-        Kind::Span | Kind::Log | Kind::Exception | Kind::Metric | Kind::RolloutStarted
-    )
-}
-
 /// The work of a learner.
 struct Work {
     bus: Arc<dyn Bus>,
     shards: ShardCount,
     clock: Arc<dyn Clock>,
     watch: Watch,
-    torn: Arc<AtomicBool>,
+    passed_over: Arc<AtomicU64>,
     /// The latest time there was: a clock that is set back does not stop the watch.
     now: Timestamp,
 }
@@ -103,13 +92,15 @@ impl Work {
             tokio::select! {
                 batch = events.recv() => {
                     let Some(batch) = batch else { return };
-                    if self.torn.swap(false, Relaxed) {
-                        self.watch.interrupt();
-                    }
                     let now = self.pass();
                     batch.iter().for_each(|event| self.watch.observe(event, now));
                 }
                 _ = tick.tick() => {
+                    let passed_over = self.passed_over.swap(0, Relaxed);
+                    if passed_over > 0 {
+                        warn!(events = passed_over, "telemetry was not learnt from for want of room");
+                        self.watch.interrupt();
+                    }
                     let now = self.pass();
                     for anomaly in self.watch.advance(now) {
                         self.publish(anomaly).await;

@@ -10,15 +10,13 @@
 //! First look: `kubectl get --raw /readyz?verbose`, etcd's disk (`etcd_disk_wal_fsync`), and who
 //! lists most: `kubectl get --raw /debug/api_priority_and_fairness/dump_priority_levels`.
 
-use std::collections::BTreeMap;
-
 use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, Source, keys};
 
 use crate::{
     Scene,
     last_words::{is_own_exit, last_words, quote},
-    witness::{count, spot, times},
+    witness::{by_owner, count, spot, times},
 };
 
 /// Scenes whose cause is known.
@@ -119,14 +117,7 @@ impl Pattern for Detector {
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Draft> {
-        let mut places: BTreeMap<Entity, Vec<&Event>> = BTreeMap::new();
-        for sign in view.events().filter(|event| is_sign(event)) {
-            let place = Entity::workload(&sign.place);
-            if let Some(place) = place.or_else(|| Entity::narrowest(&sign.place)) {
-                places.entry(place).or_default().push(sign);
-            }
-        }
-        let decided: Vec<_> = places
+        let decided: Vec<_> = by_owner(view.events().filter(|event| is_sign(event)))
             .into_iter()
             .filter_map(|(subject, signs)| draft(view, subject, &signs))
             .collect();

@@ -207,7 +207,7 @@ fn draft(view: &View<'_>, change: &Event) -> Option<Draft> {
         failures.push((event, how));
     }
     let (first, how) = failures.first()?;
-    let subject = Entity::workload(&first.place).or_else(|| Entity::narrowest(&first.place))?;
+    let subject = Entity::owner(&first.place)?;
     let (kind, name) = object(change);
     let (kind, name) = (kind.unwrap_or("ConfigMap"), name.unwrap_or("a configuration object"));
     let namespace = change.place.namespace.clone().unwrap_or_default();

@@ -295,8 +295,7 @@ fn is_client(span: &Event) -> bool {
 }
 
 fn service(span: &Event) -> Option<Text> {
-    let owner = span.place.workload.as_ref().map(|owner| &owner.name);
-    span.place.service.as_ref().or(owner).cloned()
+    span.place.service_name().cloned()
 }
 
 fn callee(call: &Event) -> Option<Text> {

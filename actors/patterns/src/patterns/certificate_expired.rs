@@ -166,7 +166,7 @@ fn flaw(event: &Event) -> Option<Flaw> {
 fn subject(event: &Event) -> Option<Entity> {
     match host(event) {
         Some(to) => Some(Entity::Edge { from: caller(&event.place), to }),
-        None => Entity::workload(&event.place).or_else(|| Entity::narrowest(&event.place)),
+        None => Entity::owner(&event.place),
     }
 }
 

@@ -233,8 +233,7 @@ pub(super) fn subject(event: &Event) -> Option<Entity> {
 }
 
 pub(super) fn caller(place: &Place) -> Text {
-    let owner = place.workload.as_ref().map(|owner| &owner.name);
-    place.service.as_ref().or(owner).cloned().unwrap_or_else(|| place.label().into())
+    place.service_name().cloned().unwrap_or_else(|| place.label().into())
 }
 
 fn address(event: &Event) -> Option<Text> {

@@ -10,7 +10,7 @@
 //! worked).
 //! First look: `kubectl describe pod POD`, then `crictl pull IMAGE` on the node.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, Text, keys};
@@ -18,7 +18,7 @@ use tapio_model::{Entity, Event, EvidenceClass, Kind, Text, keys};
 use crate::{
     Scene,
     last_words::{quote, rollout_before},
-    witness::{count, same_container, touch_services},
+    witness::{by_owner, count, same_container, touch_services},
 };
 
 /// Scenes whose cause is known.
@@ -215,15 +215,9 @@ impl Pattern for Detector {
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Draft> {
-        let mut owners: BTreeMap<Entity, Vec<&Event>> = BTreeMap::new();
         let failed = |event: &&Event| is_failed_pull(event) && !is_pulled_after(view, event);
-        for event in view.events().filter(failed) {
-            // The pods of one workload share their images.
-            let owner = Entity::workload(&event.place).or_else(|| Entity::narrowest(&event.place));
-            if let Some(owner) = owner {
-                owners.entry(owner).or_default().push(event);
-            }
-        }
+        // The pods of one workload share their images.
+        let owners = by_owner(view.events().filter(failed));
         owners.into_iter().filter_map(|(owner, pulls)| draft(view, owner, &pulls)).collect()
     }
 }

@@ -250,7 +250,7 @@ fn begin(
     text: impl Into<Text>,
 ) -> Option<Draft> {
     let nodes: BTreeSet<_> = events.iter().filter_map(|event| Entity::node(&event.place)).collect();
-    let who = Entity::workload(&root.place).or_else(|| Entity::narrowest(&root.place))?;
+    let who = Entity::owner(&root.place)?;
     let title = match nodes.first() {
         Some(node) if nodes.len() == 1 => format!("packets of {who} on {node} are lost or late"),
         Some(_) | None => format!("packets of {who} are lost or late"),

@@ -10,15 +10,13 @@
 //! First look: `kubectl describe quota,limitrange -n NAMESPACE`, then the workload's requests,
 //! limits and securityContext.
 
-use std::collections::BTreeMap;
-
 use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, Place, Text, keys};
 
 use crate::{
     Scene,
     last_words::{quote, rollout_before},
-    witness::{spot, touch_services},
+    witness::{by_owner, spot, touch_services},
 };
 
 /// Scenes whose cause is known.
@@ -140,14 +138,8 @@ impl Pattern for Detector {
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Draft> {
-        let mut owners: BTreeMap<Entity, Vec<&Event>> = BTreeMap::new();
-        for refusal in view.events().filter(|event| is_refusal(event)) {
-            let owner = Entity::workload(&refusal.place);
-            let Some(owner) = owner.or_else(|| Entity::narrowest(&refusal.place)) else { continue };
-            if !is_made_good(view, refusal) {
-                owners.entry(owner).or_default().push(refusal);
-            }
-        }
+        let refused = |event: &&Event| is_refusal(event) && !is_made_good(view, event);
+        let owners = by_owner(view.events().filter(refused));
         owners.into_iter().filter_map(|(owner, refusals)| draft(view, owner, &refusals)).collect()
     }
 }

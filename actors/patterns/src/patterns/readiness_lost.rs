@@ -116,7 +116,7 @@ fn is_lost(view: &View<'_>, probe: &Event) -> bool {
 
 fn decide(view: &View<'_>, group: &[&Event]) -> Option<Draft> {
     let root = *group.first()?;
-    let subject = Entity::workload(&root.place).or_else(|| Entity::narrowest(&root.place))?;
+    let subject = Entity::owner(&root.place)?;
     let mut pods: Vec<_> = group.iter().filter_map(|probe| probe.place.pod.clone()).collect();
     pods.sort();
     pods.dedup();

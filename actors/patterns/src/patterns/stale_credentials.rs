@@ -188,7 +188,7 @@ fn decide(view: &View<'_>, change: &Event, refusals: &[&Event]) -> Option<Draft>
     let namespace = change.place.namespace.clone().unwrap_or_default();
     let (kind, namespace_of) = ("Secret".into(), namespace.clone());
     let secret = Entity::Object { namespace: namespace_of, kind, name: name.into() };
-    let subject = Entity::workload(&first.place).or_else(|| Entity::narrowest(&first.place))?;
+    let subject = Entity::owner(&first.place)?;
     let draft = Draft::new(
         subject.clone(),
         EvidenceClass::LogTemplate,
@@ -222,7 +222,7 @@ fn doubt(view: &View<'_>, refusals: &[&Event]) -> Option<Draft> {
     if total < UNCHANGED_MIN || is_new {
         return None;
     }
-    let subject = Entity::workload(&first.place).or_else(|| Entity::narrowest(&first.place))?;
+    let subject = Entity::owner(&first.place)?;
     let draft = Draft::new(subject.clone(), EvidenceClass::LogTemplate, first, quote(first))
         .touching(&first.place)
         .title(format!("the credential of {subject} is refused"))

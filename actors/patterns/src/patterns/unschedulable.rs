@@ -8,7 +8,7 @@
 //! volumes); `node_not_ready` and `node_drain` (they took the nodes, and lead here).
 //! First look: `kubectl describe pod POD`, then `kubectl describe nodes` for what is allocated.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, keys};
@@ -16,7 +16,7 @@ use tapio_model::{Entity, Event, EvidenceClass, Kind, keys};
 use crate::{
     Scene,
     last_words::{quote, rollout_before},
-    witness::touch_services,
+    witness::{by_owner, touch_services},
 };
 
 /// Scenes whose cause is known.
@@ -177,14 +177,10 @@ impl Pattern for Detector {
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Draft> {
-        let mut owners: BTreeMap<Entity, Vec<&Event>> = BTreeMap::new();
-        for refusal in view.of(Kind::ObjectEvent).filter(|event| is_refusal(event)) {
-            let owner = Entity::workload(&refusal.place);
-            let Some(owner) = owner.or_else(|| Entity::narrowest(&refusal.place)) else { continue };
-            if !waits_for_volume(refusal.message()) && !is_placed(view, refusal) {
-                owners.entry(owner).or_default().push(refusal);
-            }
-        }
+        let refused = |event: &&Event| {
+            is_refusal(event) && !waits_for_volume(event.message()) && !is_placed(view, event)
+        };
+        let owners = by_owner(view.of(Kind::ObjectEvent).filter(refused));
         owners.into_iter().filter_map(|(owner, refusals)| draft(view, owner, &refusals)).collect()
     }
 }

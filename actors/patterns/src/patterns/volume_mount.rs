@@ -9,7 +9,7 @@
 //! First look: `kubectl get volumeattachments`, and the old pod and node of the volume; then
 //! `kubectl describe pod POD`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, Text, keys};
@@ -17,7 +17,7 @@ use tapio_model::{Entity, Event, EvidenceClass, Kind, Text, keys};
 use crate::{
     Scene,
     last_words::{quote, rollout_before},
-    witness::{touch_services, truth},
+    witness::{by_owner, touch_services, truth},
 };
 
 /// Scenes whose cause is known.
@@ -177,14 +177,8 @@ impl Pattern for Detector {
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Draft> {
-        let mut owners: BTreeMap<Entity, Vec<&Event>> = BTreeMap::new();
-        for failure in view.events().filter(|event| is_failure(event)) {
-            let owner = Entity::workload(&failure.place);
-            let Some(owner) = owner.or_else(|| Entity::narrowest(&failure.place)) else { continue };
-            if !is_made_good(view, failure) {
-                owners.entry(owner).or_default().push(failure);
-            }
-        }
+        let failed = |event: &&Event| is_failure(event) && !is_made_good(view, event);
+        let owners = by_owner(view.events().filter(failed));
         owners.into_iter().filter_map(|(owner, failures)| draft(view, owner, &failures)).collect()
     }
 }
