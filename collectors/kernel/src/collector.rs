@@ -4,13 +4,14 @@ use std::{fs, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tapio_collect::{Collector, CollectorError, DropReason, Outlet, Stop, Unbound};
-use tapio_ebpf_abi::{DnsQuery, Probe, Record};
+use tapio_ebpf_abi::{Body, DnsQuery, Probe, Record};
 use tapio_model::Clock;
 use tokio::{sync::watch, task::spawn_blocking};
 use tracing::{info, warn};
 
 use crate::{
     config::KernelConfig,
+    fold::{Fold, Folds},
     identity::{Identity, Roots},
     loader::{LoadError, Loaded, load},
     probes::{Context, PATIENCE, record_id, translate, translate_unanswered},
@@ -103,6 +104,7 @@ struct Reading {
     loaded: Option<Loaded>,
     ring: Ring,
     senses: Senses,
+    folds: Folds,
     wall: WallTime,
     clock: Arc<dyn Clock>,
     boot_id: Vec<u8>,
@@ -115,7 +117,8 @@ struct Reading {
 #[derive(Default)]
 struct Harvest {
     events: Vec<Unbound>,
-    read: u64,
+    /// Records that the events stand for.
+    emitted: u64,
     malformed: u64,
     ignored: u64,
 }
@@ -134,6 +137,7 @@ impl Reading {
         let reading = Self {
             ring,
             senses: Senses::new(identity, config.addresses),
+            folds: Folds::default(),
             wall: WallTime::read(clock.as_ref()),
             clock,
             boot_id: boot_id.trim().as_bytes().to_vec(),
@@ -170,24 +174,35 @@ impl Reading {
     fn look(&mut self, outlet: &Outlet) -> Result<usize, CollectorError> {
         self.wall.follow(self.clock.as_ref());
         let mut harvest = Harvest::default();
-        let Self { ring, senses, wall, boot_id, sees_connections, .. } = self;
+        let Self { ring, senses, folds, wall, boot_id, sees_connections, .. } = self;
         let taken = ring.drain(BATCH_RECORDS_MAX, |bytes| {
-            harvest.read += 1;
             let Ok(record) = Record::read(bytes) else {
                 harvest.malformed += 1;
                 return;
             };
+            let id = || record_id(boot_id, bytes);
+            if let Body::SyscallFailed(failed) = record.body {
+                folds.add(record.header, failed, id);
+                return;
+            }
             let context = Context {
-                id: record_id(boot_id, bytes),
+                id: id(),
                 time: wall.of(KernelNanos(record.header.time_ns)),
                 sees_connections: *sees_connections,
                 lookup: senses,
             };
-            match translate(&record, context) {
-                Some(event) => harvest.events.push(event),
-                None => harvest.ignored += 1,
-            }
+            harvest.take(translate(&record, context), 1);
         });
+        for Fold { id, header, failed, records } in folds.take(taken >= CROWD, KernelNanos::now()) {
+            let context = Context {
+                id,
+                time: wall.of(KernelNanos(header.time_ns)),
+                sees_connections: *sees_connections,
+                lookup: senses,
+            };
+            let record = Record { header: &header, body: Body::SyscallFailed(&failed) };
+            harvest.take(translate(&record, context), records);
+        }
         harvest.pass_on(outlet)?;
         Ok(taken)
     }
@@ -213,29 +228,38 @@ impl Reading {
         let mut harvest = Harvest::default();
         for bytes in self.ring.unanswered(KernelNanos(now.0.saturating_sub(patience))) {
             let query = DnsQuery::read(&bytes);
-            harvest.read += 1;
             let context = Context {
                 id: record_id(&self.boot_id, &bytes),
                 time: self.wall.of(KernelNanos(query.header.time_ns)),
                 sees_connections: self.sees_connections,
                 lookup: &mut self.senses,
             };
-            harvest.events.push(translate_unanswered(&query, context));
+            harvest.take(Some(translate_unanswered(&query, context)), 1);
         }
         harvest.pass_on(outlet)
     }
 }
 
 impl Harvest {
+    /// Keeps what some records became.
+    fn take(&mut self, event: Option<Unbound>, records: u64) {
+        match event {
+            Some(event) => {
+                self.events.push(event);
+                self.emitted += records;
+            }
+            None => self.ignored += records,
+        }
+    }
+
     /// Passes the events on, then enters the figures into the account.
     fn pass_on(self, outlet: &Outlet) -> Result<(), CollectorError> {
         let account = outlet.account();
-        account.read(self.read);
-        let emitted = u64::try_from(self.events.len()).unwrap_or(u64::MAX);
+        account.read(self.emitted + self.malformed + self.ignored);
         for event in self.events {
             outlet.emit_blocking(event)?;
         }
-        account.emitted(emitted);
+        account.emitted(self.emitted);
         account.dropped(DropReason::Malformed, self.malformed);
         account.dropped(DropReason::Ignored, self.ignored);
         Ok(())

@@ -32,8 +32,9 @@ const FULL: &str = "/dev/full";
 /// Calls between two looks at the clock: some 30 µs of them.
 const CALLS: u64 = 64;
 
-/// The pause of a thread that is ahead of its rate.
-const AHEAD: Duration = Duration::from_micros(500);
+/// The shortest and the longest rest of a thread that is ahead of its rate.
+const REST_MIN: Duration = Duration::from_micros(500);
+const REST_MAX: Duration = Duration::from_millis(20);
 
 /// Records of one look: a reader that is slower than the flood must see the end of its time.
 const LOOK_RECORDS_MAX: usize = 65_536;
@@ -95,18 +96,18 @@ impl FloodPace {
             failed += (0..chunk).filter(|_| fails()).count() as u64;
             made += chunk;
             // A thread that was held up makes up for it: the rate is what is offered, not what is left.
-            while self.is_ahead(made, begin) && !over.load(Relaxed) {
-                rest(AHEAD);
+            while let Some(ahead) = self.ahead(made, begin).filter(|_| !over.load(Relaxed)) {
+                rest(ahead.clamp(REST_MIN, REST_MAX));
             }
         }
         failed
     }
 
-    fn is_ahead(self, made: u64, begin: KernelNanos) -> bool {
-        self.rate.is_some_and(|rate| {
-            let due = u128::from(made) * 1_000_000_000 / u128::from(rate);
-            due > KernelNanos::now().since(begin).as_nanos()
-        })
+    /// Returns how long it takes until so many calls are due.
+    fn ahead(self, made: u64, begin: KernelNanos) -> Option<Duration> {
+        let due = u128::from(made) * 1_000_000_000 / u128::from(self.rate?);
+        let due = Duration::from_nanos(u64::try_from(due).unwrap_or(u64::MAX));
+        due.checked_sub(KernelNanos::now().since(begin)).filter(|ahead| !ahead.is_zero())
     }
 }
 
@@ -157,13 +158,23 @@ pub fn flood_config(ring_bytes: u32) -> KernelConfig {
 /// Writes to a device that is full: each call fails with `ENOSPC`, which a collector tells as an
 /// event. Returns how many did.
 ///
+/// Each thread has a name of its own, `flood-0` and so on: what they say is not alike.
+///
 /// # Shape
 /// Blocks until all calls are made, or `over`.
 /// # Errors
-/// If there is no such device.
-pub fn flood_full_device(pace: FloodPace, over: &AtomicBool) -> io::Result<u64> {
-    let mut full = File::options().write(true).open(FULL)?;
-    Ok(pace.run(over, || full.write(b"x").is_err()))
+/// If there is no such device, or no thread for it.
+pub fn flood_full_device(threads: usize, pace: FloodPace, over: &AtomicBool) -> io::Result<u64> {
+    let full = File::options().write(true).open(FULL)?;
+    let pace = pace.share(threads);
+    thread::scope(|scope| {
+        let fail = || pace.run(over, || (&full).write(b"x").is_err());
+        let start = |number| {
+            thread::Builder::new().name(format!("flood-{number}")).spawn_scoped(scope, fail)
+        };
+        let floods = (0..threads).map(start).collect::<Result<Vec<_>, _>>()?;
+        Ok(floods.into_iter().map(|flood| flood.join().unwrap_or_default()).sum())
+    })
 }
 
 /// Floods the probe of failed system calls, without its rate limit, and reads what arrives.
@@ -217,8 +228,8 @@ mod tests {
     #[test]
     fn every_call_to_a_full_device_fails() {
         let pace = FloodPace { calls: Some(1_000), rate: None };
-        assert_eq!(flood_full_device(pace, &AtomicBool::new(false)).unwrap(), 1_000);
-        assert_eq!(flood_full_device(pace, &AtomicBool::new(true)).unwrap(), 0, "it is over");
+        assert_eq!(flood_full_device(3, pace, &AtomicBool::new(false)).unwrap(), 1_002);
+        assert_eq!(flood_full_device(3, pace, &AtomicBool::new(true)).unwrap(), 0, "it is over");
     }
 
     #[test]
@@ -232,8 +243,9 @@ mod tests {
     #[test]
     fn a_thread_is_ahead_until_its_calls_are_due() {
         let pace = FloodPace { calls: None, rate: Some(1) };
-        assert!(pace.is_ahead(3_600, KernelNanos::now()));
-        assert!(!pace.is_ahead(0, KernelNanos::now()));
-        assert!(!FloodPace::default().is_ahead(3_600, KernelNanos::now()));
+        let now = KernelNanos::now();
+        assert!(pace.ahead(3_600, now).is_some_and(|ahead| ahead > Duration::from_secs(1_800)));
+        assert_eq!(pace.ahead(0, now), None);
+        assert_eq!(FloodPace::default().ahead(3_600, now), None);
     }
 }

@@ -4,6 +4,7 @@ mod btf;
 mod collector;
 mod config;
 mod flood;
+mod fold;
 mod identity;
 mod layout;
 mod loader;

@@ -27,7 +27,9 @@ mod workload;
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use k8s_openapi::{
-    Metadata, apimachinery::pkg::apis::meta::v1::ObjectMeta, serde::de::DeserializeOwned,
+    Metadata,
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    serde::{Serialize, de::DeserializeOwned},
 };
 use tapio_collect::Unbound;
 use tapio_model::{Text, Timestamp, Workload};
@@ -38,7 +40,14 @@ pub(crate) const NEWS_AGE_MAX: Duration = Duration::from_secs(600);
 
 /// An object whose changes are events.
 pub(crate) trait Translate:
-    Metadata<Ty = ObjectMeta> + DeserializeOwned + Clone + fmt::Debug + Send + Sync + 'static
+    Metadata<Ty = ObjectMeta>
+    + Serialize
+    + DeserializeOwned
+    + Clone
+    + fmt::Debug
+    + Send
+    + Sync
+    + 'static
 {
     /// Tells what happened between two looks at an object; `after` is `None` once it is gone.
     ///

@@ -14,8 +14,8 @@ use crate::{
     WatchState, course::Ended, known::is_told, trim::Watched, trouble::Trouble, version::Version,
 };
 
-/// Objects a page: one page is held in memory twice.
-const PAGE: u32 = 500;
+/// Objects a page: one page is held in memory, and a pod is some 30 KB of it.
+const PAGE: u32 = 100;
 
 /// Annotation of the bookmark that ends a streamed listing.
 const INITIAL_END: &str = "k8s.io/initial-events-end";

@@ -27,7 +27,7 @@ impl<K: Watched> Watcher<K> {
         object.trim();
         trim_meta(kube::Resource::meta_mut(&mut object));
         object.learn(&self.senses.cache);
-        match self.changes(object, look) {
+        match self.changes(&object, look) {
             Ok(events) => self.tell(events).await,
             Err(Overflow) => {
                 self.overflow();
@@ -36,7 +36,7 @@ impl<K: Watched> Watcher<K> {
         }
     }
 
-    fn changes(&mut self, object: K, look: Look) -> Result<Vec<Unbound>, Overflow> {
+    fn changes(&mut self, object: &K, look: Look) -> Result<Vec<Unbound>, Overflow> {
         let context = context(&self.senses, look);
         let is_told = look == Look::Known || self.senses.config.only_node.is_some();
         let changes = self.known.take(object)?;

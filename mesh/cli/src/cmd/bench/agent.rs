@@ -59,6 +59,9 @@ const BEHIND_MAX: u64 = 50_000;
 /// Lines that are written at once then.
 const CHUNK: u64 = 2_000;
 
+/// What docs/agent.md recommends for a DaemonSet: what was freed goes back to the kernel soon.
+const ALLOCATOR: &str = "narenas:1,dirty_decay_ms:1000,muzzy_decay_ms:0";
+
 /// Failing calls a second, for the probes.
 const FAILURES: u64 = 100;
 
@@ -158,7 +161,7 @@ async fn measure(args: &AgentArgs) -> anyhow::Result<Figures> {
     let over = Arc::new(AtomicBool::new(false));
     let (failing, pace) = (Arc::clone(&over), FloodPace { calls: None, rate: Some(FAILURES) });
     let failures = thread::Builder::new().name("failures".into());
-    let failures = failures.spawn(move || flood_full_device(pace, &failing))?;
+    let failures = failures.spawn(move || flood_full_device(1, pace, &failing))?;
     let measured = async {
         sleep(SETTLE).await;
         world.take_stock();
@@ -234,7 +237,10 @@ impl World {
             (write("agent.yaml", &config)?, write("kubeconfig", &cluster.kubeconfig())?);
         let program = std::env::current_exe().context("finding this program")?;
         let args = ["agent".into(), "--config".into(), config.into()].to_vec();
-        let env = vec![("KUBECONFIG".to_owned(), kubeconfig.into())];
+        let env = vec![
+            ("KUBECONFIG".to_owned(), kubeconfig.into()),
+            ("_RJEM_MALLOC_CONF".to_owned(), ALLOCATOR.into()),
+        ];
         agent.start(&NodeCommand { program, args, env }).await?;
         let pid = agent.pid().context("the agent's process")?;
         let mut world = Self { agent, pid, sink, log, written: 0, cluster, _server: server };

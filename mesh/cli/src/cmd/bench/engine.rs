@@ -1,4 +1,6 @@
-//! `tapio bench engine`: what an event costs, and what a trace weighs.
+//! `tapio bench engine`: what an event costs, what a trace weighs, and what patterns cost.
+
+mod cost;
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,6 +23,15 @@ pub(crate) struct EngineArgs {
     /// Events each trace gets.
     #[arg(long, default_value_t = 4)]
     events_per_trace: u64,
+    /// Requests among which all patterns are compared with the first twelve; not at all with 0.
+    #[arg(long, default_value_t = 100_000)]
+    requests: u64,
+    /// One trace in so many is of a failure.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    failure_one_in: u64,
+    /// Rounds of that comparison.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
 }
 
 /// Figures at one number of traces.
@@ -41,6 +52,9 @@ struct Figures {
 pub(crate) fn run(args: &EngineArgs, out: Out) -> anyhow::Result<()> {
     for traces in &args.traces {
         print(out, &measure(*traces, args.events_per_trace)?)?;
+    }
+    if args.requests > 0 {
+        print(out, &cost::measure(args.requests, args.failure_one_in, args.rounds)?)?;
     }
     Ok(())
 }

@@ -1,24 +1,29 @@
 //! `tapio bench kernel`: from the kernel's ring buffer to one actor a trace, and the reader alone.
 //!
-//! Threads of this process write to a device that is full; a probe tells each failure, the agent's
-//! own collector reads and translates it, the pump binds and publishes it, and an actor takes it in.
-//! All of it shares this machine's cores. One process is one place: the failures are dealt out to as
-//! many pods as a node has, so that there are as many traces.
+//! Threads of this process write to a device that is full, each under a name of its own; a probe
+//! tells each failure, without its rate limit. The agent's own collector reads them, and makes one
+//! event of those that are alike and come at once, with their count; the pump binds and publishes it,
+//! and an actor takes it in. All of it shares this machine's cores. One process is one place: the
+//! events are dealt out to as many pods as a node has, so that there are as many traces.
 
 use std::{
     process::id,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     thread,
     time::Duration,
 };
 
 use anyhow::{Context as _, anyhow, ensure};
+use async_trait::async_trait;
 use serde::Serialize;
 use tapio_actors::{ActorSystem, SystemParts, TimeSource};
-use tapio_bus::{Bus, MemoryBus, MemoryBusLimits, WhenFull};
+use tapio_bus::{
+    Batch, Bus, BusStats, MemoryBus, MemoryBusLimits, Offset, PublishError, Start, SubscribeError,
+    Subscription, WhenFull,
+};
 use tapio_collect::{
     Account, Accounts as Collected, Binder, Collector as _, DropReason, Home, Pump, PumpLimits,
     stop_signal,
@@ -29,7 +34,7 @@ use tapio_collect_kernel::{
     flood_config, flood_full_device,
 };
 use tapio_engine::{Limits, Rules};
-use tapio_model::{Clock as _, Place, Text};
+use tapio_model::{Clock as _, Place, ShardId, Text, keys};
 use tapio_patterns::patterns;
 use tapio_shard::ShardCount;
 use tapio_telemetry::{SystemClock, spawn_named};
@@ -58,9 +63,12 @@ pub(crate) struct KernelArgs {
     /// Size of the ring buffer in MiB: a power of two.
     #[arg(long, default_value_t = 16, value_parser = ring_mib)]
     ring_mib: u32,
-    /// Threads that make the calls, when only the reader is measured; on the whole way it is one.
+    /// Threads that make the calls, when only the reader is measured.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
     threads: u8,
+    /// Threads that make them on the whole way: what two of them say is never one event.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    callers: u16,
     /// Pods the calls are dealt out to; each is a trace.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pods: u32,
@@ -103,8 +111,10 @@ struct Reader {
 #[derive(Debug, Serialize)]
 struct Whole {
     made: u64,
-    /// Events that were taken in by their trace's actor.
+    /// Failures that events told of which were taken in by their trace's actor.
     received: u64,
+    /// These events: failures that are alike are one, with their count.
+    events: u64,
     offered_per_second: u64,
     /// Until the last event was with its actor.
     received_per_second: u64,
@@ -177,10 +187,43 @@ fn read_alone(args: &KernelArgs) -> anyhow::Result<Reader> {
     Ok(Reader { made, received, received_per_second, refused: counts.refused, of_others })
 }
 
+/// A bus that adds up how many failures its events tell of.
+#[derive(Debug)]
+struct Counting {
+    inner: MemoryBus,
+    told: AtomicU64,
+}
+
+#[async_trait]
+impl Bus for Counting {
+    async fn publish(&self, batch: Batch) -> Result<Offset, PublishError> {
+        let counts = batch.events.iter().map(|event| event.attributes.int(keys::COUNT));
+        let told: i64 = counts.map(|count| count.unwrap_or(1)).sum();
+        self.told.fetch_add(told.unsigned_abs(), Relaxed);
+        self.inner.publish(batch).await
+    }
+
+    async fn subscribe(
+        &self,
+        shards: &[ShardId],
+        start: Start,
+    ) -> Result<Box<dyn Subscription>, SubscribeError> {
+        self.inner.subscribe(shards, start).await
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+
+    fn stats(&self) -> BusStats {
+        self.inner.stats()
+    }
+}
+
 /// The flood's collector, and where its events end.
 struct Way {
     pump: Pump,
-    bus: Arc<dyn Bus>,
+    bus: Arc<Counting>,
     system: ActorSystem,
 }
 
@@ -190,14 +233,17 @@ impl Way {
         told: mpsc::Sender<tapio_engine::Told>,
     ) -> anyhow::Result<Self> {
         let shards = ShardCount::DEFAULT;
-        let bus: Arc<dyn Bus> = Arc::new(MemoryBus::new(MemoryBusLimits {
+        let inner = MemoryBus::new(MemoryBusLimits {
             shards,
             when_full: WhenFull::Block,
             ..MemoryBusLimits::default()
-        }));
+        });
+        let bus = Arc::new(Counting { inner, told: AtomicU64::new(0) });
+        let counting = Arc::clone(&bus);
+        let shared: Arc<dyn Bus> = counting;
         let limits = Limits { window: args.window, quiet: args.window * 2, ..Limits::default() };
         let system = ActorSystem::start(SystemParts {
-            bus: Arc::clone(&bus),
+            bus: Arc::clone(&shared),
             shards,
             arbiters: args.arbiters,
             rules: Arc::new(Rules::new(&patterns(), limits.for_shard(shards.get()))),
@@ -207,12 +253,13 @@ impl Way {
         .await?;
         let binder = Arc::new(Binder::new(Home { cluster: None, node: Some("bench".into()) }));
         let clock = Arc::new(SystemClock);
-        let pump = Pump::start(binder, Arc::clone(&bus), shards, clock, PumpLimits::default());
+        let pump = Pump::start(binder, shared, shards, clock, PumpLimits::default());
         Ok(Self { pump, bus, system })
     }
 
-    /// Waits until every event is with its actor.
-    async fn arrived(self) -> (ActorSystem, u64) {
+    /// Waits until every event is with its actor. Returns how many there are, and of how many failures
+    /// they tell.
+    async fn arrived(self) -> (ActorSystem, u64, u64) {
         let Self { pump, bus, mut system } = self;
         let published = pump.drain().await.published_events;
         bus.close().await;
@@ -220,7 +267,7 @@ impl Way {
         while system.stats().await.waiting_events > 0 {
             tokio::task::yield_now().await;
         }
-        (system, published)
+        (system, published, bus.told.load(Relaxed))
     }
 }
 
@@ -242,7 +289,9 @@ async fn go_the_whole_way(args: &KernelArgs) -> anyhow::Result<(Whole, Accounts)
     let pace = args.pace();
     let begin = Instant::now();
     let flooding = thread::Builder::new().name("flood".into());
-    let flooding = flooding.spawn(move || flood_full_device(pace, &AtomicBool::new(false)))?;
+    let callers = args.callers.into();
+    let flooding =
+        flooding.spawn(move || flood_full_device(callers, pace, &AtomicBool::new(false)))?;
     while !flooding.is_finished() && !reading.is_finished() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -251,21 +300,22 @@ async fn go_the_whole_way(args: &KernelArgs) -> anyhow::Result<(Whole, Accounts)
     reading.await?.map_err(|why| Unreachable(why.to_string()))?;
     let made = flooding.join().map_err(|_panic| anyhow!("the flood panicked"))?;
     let made = made.context("a device that is full: /dev/full must be there")?;
-    let (system, published) = way.arrived().await;
+    let (system, published, told) = way.arrived().await;
     let received_in = begin.elapsed();
     system.advance(SystemClock.now().after(args.window * 4)).await;
     let stats = system.finish().await;
     listening.await?;
     let counted = account.snapshot();
-    check(&counted, made, published)?;
+    check(&counted, made, told)?;
     let (refused, sampled) =
         (counted.dropped(DropReason::Overrun), counted.dropped(DropReason::Full));
-    let accounts = Accounts::balanced(&stats.ledger, counted.emitted)?;
+    let accounts = Accounts::balanced(&stats.ledger, published)?;
     let whole = Whole {
         made,
-        received: counted.emitted,
+        received: told,
+        events: published,
         offered_per_second: per_second(made, offered_in),
-        received_per_second: per_second(counted.emitted, received_in),
+        received_per_second: per_second(told, received_in),
         backlog_ms: u64::try_from((received_in - offered_in).as_millis())?,
         refused,
         sampled,
@@ -275,11 +325,11 @@ async fn go_the_whole_way(args: &KernelArgs) -> anyhow::Result<(Whole, Accounts)
 }
 
 /// Says whether each call that was made is accounted for.
-fn check(counted: &Collected, made: u64, published: u64) -> anyhow::Result<()> {
+fn check(counted: &Collected, made: u64, told: u64) -> anyhow::Result<()> {
     let dropped: u64 = DropReason::ALL.map(|reason| counted.dropped(reason)).iter().sum();
     ensure!(counted.read == counted.emitted + dropped, "what was read is gone: {counted:?}");
     ensure!(counted.read >= made, "{made} calls made: {counted:?}");
-    ensure!(published == counted.emitted, "{published} events published: {counted:?}");
+    ensure!(told == counted.emitted, "events tell of {told}: {counted:?}");
     Ok(())
 }
 
