@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tapio_engine::View;
-use tapio_model::{Event, Kind, Source, keys};
+use tapio_model::{Event, Kind, Severity, Source, keys};
 
 use crate::witness::{SKEW, same_container, was_asked_to_stop};
 
@@ -40,13 +40,22 @@ const CONNECTION_ERRORS: &[&str] = &[
 /// Says whether a line names a connection to something else that failed.
 pub(crate) fn is_connection_error(line: &str) -> bool {
     let line = line.to_ascii_lowercase();
-    CONNECTION_ERRORS.iter().any(|mark| line.contains(mark))
+    // `ENOTFOUND` is a name that does not resolve, and no part of `ModuleNotFoundError`.
+    let is_word = |at: usize| {
+        let before = line.get(..at).and_then(|before| before.chars().next_back());
+        !before.is_some_and(char::is_alphanumeric)
+    };
+    let bears = |mark: &str| {
+        let mut places = line.match_indices(mark);
+        places.any(|(at, _)| mark != "enotfound" || is_word(at))
+    };
+    CONNECTION_ERRORS.iter().any(|mark| bears(mark))
 }
 
 /// Quotes the first line the source wrote, cut if it is long; else its reason, its span's name or
 /// its kind.
 pub(crate) fn quote(event: &Event) -> String {
-    let Some(message) = event.attributes.text(keys::MESSAGE) else {
+    let Some(message) = exception(event).or_else(|| event.attributes.text(keys::MESSAGE)) else {
         let named = event.attributes.text(keys::REASON).or(event.attributes.text(keys::SPAN_NAME));
         return named.map_or_else(|| event.kind.name().replace('_', " "), str::to_owned);
     };
@@ -79,14 +88,28 @@ pub(crate) fn is_line(event: &Event) -> bool {
     matches!(event.kind, Kind::Log | Kind::Exception) || event.source == Source::App
 }
 
-/// Finds the last line that the container wrote before it ended.
+/// Finds the last complaint that the container wrote before it ended, else its last line: below the
+/// complaint may stand a closing brace, or the version of the runtime.
 pub(crate) fn last_words<'a>(view: &View<'a>, ended: &Event) -> Option<&'a Event> {
-    view.events().rfind(|line| {
+    let is_last = |line: &&Event| {
         is_line(line)
             && line.time <= ended.time.after(SKEW)
             && ended.time.since(line.time) <= START
             && same_container(line, ended)
-    })
+    };
+    let is_complaint = |line: &&Event| line.kind != Kind::Log || line.severity >= Severity::Error;
+    let mut complaints = view.events().filter(is_last).filter(is_complaint);
+    complaints.next_back().or_else(|| view.events().rfind(|line| is_last(line)))
+}
+
+/// Returns the line of a stack trace that names the exception, if the log line above it does not:
+/// what stood there last is not what went wrong.
+pub(crate) fn exception(event: &Event) -> Option<&str> {
+    let class =
+        event.attributes.text(keys::ERROR_TYPE).filter(|_| event.kind == Kind::Exception)?;
+    let stack = event.attributes.text(keys::STACKTRACE)?;
+    let is_named = |line: &&str| line.trim_start().starts_with(class);
+    stack.lines().rev().find(is_named).filter(|_| !event.message().contains(class)).map(str::trim)
 }
 
 /// Finds the last rollout of the workload before the event.
@@ -115,6 +138,33 @@ mod tests {
         for (words, want) in cases {
             let told = events(&format!("0s a/b/c ContainerWaiting {words}")).unwrap();
             assert_eq!(quote(&told[0]), want);
+        }
+    }
+
+    #[test]
+    fn a_stack_trace_names_what_the_line_above_it_does_not() {
+        let trace = "exception.stacktrace=\"Traceback\n  File 1\nValueError: bad limit\"";
+        for (words, want) in [
+            ("msg=starting error=ValueError", "\"ValueError: bad limit\""),
+            ("msg=\"ValueError: worse\" error=ValueError", "\"ValueError: worse\""),
+            ("msg=starting", "\"starting\""),
+        ] {
+            let told = events(&format!("0s a/b/c Exception {words} {trace}")).unwrap();
+            assert_eq!(quote(&told[0]), want, "{words}");
+        }
+    }
+
+    #[test]
+    fn the_last_words_are_the_complaint_and_not_what_stands_below_it() {
+        for (lines, want) in [
+            ("0s a/b/c Log sev=error msg=no; 1s a/b/c Log msg=}", "no"),
+            ("0s a/b/c Log msg=one; 1s a/b/c Log msg=two", "two"),
+            ("0s a/b/d Log sev=error msg=other; 1s a/b/c Log msg=own", "own"),
+        ] {
+            let told = events(&format!("{lines}; 2s a/b/c ContainerTerminated exit=1")).unwrap();
+            let told: Vec<_> = told.into_iter().map(std::sync::Arc::new).collect();
+            let view = View::new(&told, tapio_model::Timestamp::ZERO);
+            assert_eq!(last_words(&view, &told[2]).unwrap().message(), want, "{lines}");
         }
     }
 

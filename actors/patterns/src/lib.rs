@@ -70,6 +70,7 @@ patterns! {
     liveness_kill,
     readiness_lost,
     selector_mismatch,
+    ingress_unserved,
     connection_failed,
     cpu_throttling,
     noisy_neighbour,
@@ -101,6 +102,8 @@ patterns! {
     stale_credentials,
     init_deadlock,
     blind_spot,
+    slow_call,
+    application_errors,
     service_abnormal,
     cascading_dependency,
 }

@@ -24,7 +24,8 @@ pub(crate) use self::scenes::SCENES;
 use super::{api_server_overload::is_lease_lost, init_deadlock::waits_for};
 use crate::{
     last_words::{
-        START, is_connection_error, is_crash, is_own_exit, last_words, quote, rollout_before,
+        START, exception, is_connection_error, is_crash, is_line, is_own_exit, last_words, quote,
+        rollout_before,
     },
     witness::{same_container, touch_services},
 };
@@ -92,6 +93,30 @@ const CAUSES: &[(&[&str], &str, &str)] = &[
         "its executable or a file it needs is not in the image",
         "correct command of the container, or the entry point of the image",
     ),
+    (
+        &["address already in use", "eaddrinuse"],
+        "its port is taken already",
+        "give each container of the pod a port of its own; hostNetwork shares the node's",
+    ),
+    (
+        &["no space left on device", "enospc"],
+        "the disk that it writes to is full",
+        "free or enlarge the volume: kubectl exec POD -- df -h",
+    ),
+    (
+        &[
+            "unknown directive",
+            "failed to parse",
+            "could not parse",
+            "error parsing",
+            "parse error",
+            "invalid configuration",
+            "invalid config",
+            "cannot unmarshal",
+        ],
+        "it cannot read its configuration",
+        "correct what the last line names, in the ConfigMap, the arguments or the image",
+    ),
 ];
 
 /// Finds pods whose containers exit by themselves at start.
@@ -116,7 +141,10 @@ impl Pattern for Detector {
 }
 
 fn draft(view: &View<'_>, pod: Entity, starts: &[&Event]) -> Option<Draft> {
-    let told = || starts.iter().map(|start| (*start, last_words(view, start)));
+    // How it ended says more than that it is waited with.
+    let is_end = |start: &&&Event| start.kind != Kind::ContainerWaiting;
+    let ordered = || starts.iter().filter(is_end).chain(starts.iter().filter(|it| !is_end(it)));
+    let told = || ordered().map(|start| (*start, last_words(view, start)));
     let (failed, words) = told()
         .find(|(start, words)| cause(start, *words).is_some())
         .or_else(|| told().find(|(_, words)| words.is_some_and(is_loud)))
@@ -128,6 +156,9 @@ fn draft(view: &View<'_>, pod: Entity, starts: &[&Event]) -> Option<Draft> {
         return None;
     }
     let label = failed.place.label();
+    // Who could not connect says so, and then that he gives up.
+    let unconnected_by = connection_error(view, failed).filter(|_| cause.is_none());
+    let words = unconnected_by.or(words);
     let root = words.filter(|words| words.order() < failed.order()).unwrap_or(failed);
     let mut draft = Draft::new(pod, EvidenceClass::ObjectStatus, root, describe(root))
         .touching(&failed.place)
@@ -142,30 +173,53 @@ fn draft(view: &View<'_>, pod: Entity, starts: &[&Event]) -> Option<Draft> {
         draft = if is_symptom { draft.symptom(start, text) } else { draft.step(start, text) };
     }
     draft = draft.rule_out("container_oom", "no kill for memory was seen in this pod", &[]);
-    if let Some(words) = words.filter(|words| is_connection_error(words.message())) {
-        return Some(unconnected(draft, &label, words));
+    if let Some(words) = words.filter(|words| is_connection_failure(words)) {
+        return Some(unconnected(draft, &label, words, failed));
     }
     if let Some((what, cure)) = cause {
         return Some(draft.title(format!("{label} cannot start: {what}")).advise(cure));
     }
+    let loud = words.filter(|words| is_loud(words));
+    let saying = loud.map(|words| format!(": it says {}", quote(words))).unwrap_or_default();
     let draft = draft
-        .title(format!("{label} cannot start"))
+        .title(format!("{label} cannot start{saying}"))
         .advise("read the last lines before the exit: kubectl logs --previous");
-    Some(doubt(view, draft, failed, words.filter(|words| is_loud(words)), starts))
+    Some(doubt(view, draft, failed, loud, starts))
+}
+
+/// Finds the last line of a container before its end that tells of a connection which failed.
+fn connection_error<'a>(view: &View<'a>, failed: &Event) -> Option<&'a Event> {
+    view.events().rfind(|line| {
+        is_line(line)
+            && is_connection_failure(line)
+            && is_loud(line)
+            && line.order() < failed.order()
+            && failed.time.since(line.time) <= START
+            && same_container(line, failed)
+    })
+}
+
+fn is_connection_failure(line: &Event) -> bool {
+    matches!(line.kind, Kind::ConnectRefused | Kind::ConnectTimeout | Kind::DnsFailure)
+        || is_connection_error(&said(line))
 }
 
 /// A process that ends because it cannot connect shows that something else fails, and not what: if
-/// the connection's failure is seen as well, that is the story.
-fn unconnected(draft: Draft, label: &str, words: &Event) -> Draft {
-    draft
-        .title(format!("{label} cannot start: it cannot connect"))
+/// the connection's failure is seen as well, that is the story. If only its own words tell of it, and
+/// it ends so time and again, what they name cannot be reached.
+fn unconnected(draft: Draft, label: &str, words: &Event, failed: &Event) -> Draft {
+    let draft = draft
         .advise("see whether what the last line names runs, and listens")
-        .missing("the failed connection itself")
-        .or(
-            "connection_failed",
-            format!("what it connects to fails: {}", quote(words)),
-            "connect from the pod to what the last line names: nc -vz HOST PORT",
-        )
+        .missing("the failed connection itself");
+    let is_told = !matches!(words.kind, Kind::Log | Kind::Exception);
+    if !is_told && failed.attributes.int(keys::RESTART_COUNT) > Some(0) {
+        return draft.title(format!("{label} cannot start: it cannot connect: {}", quote(words)));
+    }
+    draft.title(format!("{label} cannot start: it cannot connect")).or(
+        "connection_failed",
+        format!("what it connects to fails: {}", quote(words)),
+        "connect from the pod to what the last line names: nc -vz HOST PORT",
+    )
 }
 
 /// Without a cause that the words name, a loud last line of a process that died at start explains,
@@ -177,8 +231,14 @@ fn doubt(
     loud: Option<&Event>,
     starts: &[&Event],
 ) -> Draft {
-    if failed.kind == Kind::ContainerWaiting {
-        return draft.missing("the exit code of the container").or(
+    let draft = if failed.kind == Kind::ContainerWaiting {
+        draft.missing("the exit code of the container")
+    } else {
+        draft
+    };
+    // Who is killed has no time to complain.
+    if failed.kind == Kind::ContainerWaiting && loud.is_none() {
+        return draft.or(
             "container_oom",
             "it was killed: for memory, or by a probe",
             "kubectl get pod -o yaml: lastState.terminated has reason and exit code",
@@ -192,8 +252,8 @@ fn doubt(
             "compare the last log line with what changed: kubectl logs --previous",
         );
     }
-    let again = starts.len() > 1 || failed.attributes.int(keys::RESTART_COUNT) > Some(0);
-    if (loud.is_some() || is_crash(failed)) && (again || started(view, failed).is_some()) {
+    let is_again = starts.len() > 1 || failed.attributes.int(keys::RESTART_COUNT) > Some(0);
+    if (loud.is_some() || is_crash(failed)) && (is_again || started(view, failed).is_some()) {
         return draft;
     }
     draft.missing("a log line that says why it ended").or(
@@ -241,8 +301,8 @@ fn is_loud(line: &Event) -> bool {
 }
 
 fn cause(failed: &Event, words: Option<&Event>) -> Option<(&'static str, &'static str)> {
-    let said = [words, Some(failed)].into_iter().flatten().map(Event::message);
-    let named = said.map(str::to_lowercase).find_map(|said| {
+    let said = [words, Some(failed)].into_iter().flatten().map(said);
+    let named = said.into_iter().find_map(|said| {
         CAUSES.iter().find(|(marks, ..)| marks.iter().any(|mark| said.contains(mark)))
     });
     // What a shell says when nothing else did.
@@ -252,6 +312,16 @@ fn cause(failed: &Event, words: Option<&Event>) -> Option<(&'static str, &'stati
         _ => None,
     };
     named.or(shell).map(|(_, what, cure)| (*what, *cure))
+}
+
+/// Returns what an event says, in lower case. Python names the variable that is missing, and not
+/// what it is missing of.
+fn said(event: &Event) -> String {
+    let named = exception(event).unwrap_or_default();
+    let stack = event.attributes.text(keys::STACKTRACE).unwrap_or_default();
+    let is_key = event.attributes.text(keys::ERROR_TYPE) == Some("KeyError");
+    let environ = if is_key && stack.contains("environ") { " environ" } else { "" };
+    format!("{} {named}{environ}", event.message()).to_lowercase()
 }
 
 fn describe(event: &Event) -> Text {

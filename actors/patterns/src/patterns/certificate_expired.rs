@@ -162,6 +162,11 @@ fn flaw(event: &Event) -> Option<Flaw> {
     (is_error && bears(&line, UNTRUSTED)).then_some(Flaw::Untrusted)
 }
 
+/// Says whether a line complains of a certificate.
+pub(super) fn is_complaint(event: &Event) -> bool {
+    flaw(event).is_some()
+}
+
 /// Returns the edge to who was called, if the line says it, else who complains.
 fn subject(event: &Event) -> Option<Entity> {
     match host(event) {

@@ -10,6 +10,7 @@
 //! First look: `kubectl get endpointslices -l kubernetes.io/service-name=PEER`, then from the
 //! caller's pod `nc -vz PEER PORT` and `nslookup PEER`.
 
+mod fatal;
 mod scenes;
 
 use std::{collections::BTreeMap, net::IpAddr};
@@ -17,6 +18,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, Place, Source, Text, keys};
 
+use self::fatal::{Restarted, is_all_it_says, is_fatal};
 pub(crate) use self::scenes::SCENES;
 use super::{conntrack_full::is_full, dns_failure};
 use crate::witness::{count, may_share_node, quoted, times};
@@ -69,7 +71,7 @@ fn draft(view: &View<'_>, subject: Entity, events: &[&Event]) -> Option<Draft> {
     let of = |kind| events.iter().copied().filter(move |event| event.kind == kind);
     let shown = |kind| {
         let events: Vec<_> = of(kind).collect();
-        if is_shown(&events) { events } else { Vec::new() }
+        if is_shown(view, &events) { events } else { Vec::new() }
     };
     let refused = shown(Kind::ConnectRefused);
     let is_silent =
@@ -91,7 +93,7 @@ fn draft(view: &View<'_>, subject: Entity, events: &[&Event]) -> Option<Draft> {
         return Some(told_unnamed(begin(subject, first, &unnamed, "did not resolve"), first));
     }
     let gave_up = silent.iter().any(|event| event.kind == Kind::ConnectTimeout);
-    if !(gave_up || again >= SYN_RETRANSMITS_MIN) || !is_shown(&silent) {
+    if !(gave_up || again >= SYN_RETRANSMITS_MIN) || !is_shown(view, &silent) {
         return None;
     }
     let reset = of(Kind::TcpReset).next();
@@ -99,10 +101,13 @@ fn draft(view: &View<'_>, subject: Entity, events: &[&Event]) -> Option<Draft> {
 }
 
 /// Says whether there is more than one line of an application: one may quote somebody else, or be
-/// of an attempt that the next one made good.
-fn is_shown(events: &[&Event]) -> bool {
+/// of an attempt that the next one made good. Who dies of it again and again quotes nobody.
+fn is_shown(view: &View<'_>, events: &[&Event]) -> bool {
     let lines: i64 = events.iter().map(|event| count(event)).sum();
-    lines > 1 || events.iter().any(|event| event.source != Source::App)
+    let is_seen = |event: &&Event| event.source != Source::App;
+    lines > 1
+        || events.iter().any(is_seen)
+        || events.iter().any(|event| is_fatal(view, event, Restarted::Again))
 }
 
 /// Begins a draft in the words all its kinds share.
@@ -214,6 +219,19 @@ fn told_silent(
             || matches!(event.source, Source::Kernel | Source::Network)
     };
     if !silent.iter().any(is_seen) {
+        let decides = |line: &&Event| is_all_it_says(line) || is_fatal(view, line, Restarted::Any);
+        if silent.iter().any(decides) {
+            return Some(
+                draft
+                    .title(format!("{caller} cannot reach {peer}: no attempt gets an answer"))
+                    .missing("what the kernel saw of the connection")
+                    .rule_out(
+                        "cascading_dependency",
+                        "whoever is only slow is reached now and then",
+                        &[first],
+                    ),
+            );
+        }
         return Some(draft.missing("what the kernel saw of the connection").or(
             "cascading_dependency",
             format!("{peer} is reached and answers too slowly"),

@@ -43,6 +43,13 @@ pub(crate) const SCENES: &[Scene] = &[
          9s shop/cart-1/cart@n1%cart DnsFailure dns=db.shop.svc.cluster.local rcode=timeout count=2",
     ),
     Scene::cause(
+        "network_policy",
+        "a policy that lets nothing out stands, and no name resolves",
+        "0s shop/client PolicyChanged okind=NetworkPolicy oname=deny-egress change=added reason=DeniesEgress
+         3s shop/client DnsFailure src=app dns=db.data rcode=timeout
+         9s shop/client DnsFailure src=app dns=db.data rcode=timeout count=40",
+    ),
+    Scene::cause(
         "connection_failed",
         "an RST came back after a policy changed",
         "0s shop/x%cart PolicyChanged okind=NetworkPolicy oname=deny-egress change=added
@@ -97,6 +104,9 @@ const SPEC: Spec = Spec {
 /// SYNs go again after 1, 3 and 7 s: one that is lost happens every day.
 const SYN_RETRANSMITS_MIN: i64 = 3;
 
+/// Attempts of which none was answered, where the policy is known to deny them.
+const ATTEMPTS_MIN: i64 = 3;
+
 /// Finds policies behind silence.
 #[derive(Debug)]
 pub(crate) struct Detector;
@@ -137,6 +147,11 @@ pub(super) fn change_before<'a>(
 
 fn is_policy(change: &Event) -> bool {
     change.attributes.text(keys::OBJECT_KIND).is_some_and(|kind| kind.ends_with("NetworkPolicy"))
+}
+
+/// Says whether a policy is known to let nothing out of the pods that it selects.
+fn denies(change: &Event) -> bool {
+    change.attributes.text(keys::REASON) == Some("DeniesEgress")
 }
 
 fn is_silent(event: &Event) -> bool {
@@ -207,6 +222,14 @@ fn draft(change: &Event, mut silent: Vec<&Event>) -> Option<Draft> {
     }
     if is_seen {
         return Some(draft);
+    }
+    let attempts: i64 = silent.iter().map(|event| count(event)).sum();
+    if denies(change) && attempts >= ATTEMPTS_MIN {
+        let draft = draft.because(format!(
+            "NetworkPolicy {name} lets nothing out of its pods, and what {who} sends to {whom} gets \
+             no answer"
+        ));
+        return Some(draft.missing("what the kernel saw of the connection"));
     }
     Some(draft.missing("what the kernel saw of the connection").or(
         "cascading_dependency",

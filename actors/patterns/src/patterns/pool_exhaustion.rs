@@ -166,6 +166,11 @@ impl Pattern for Detector {
     }
 }
 
+/// Says whether a line complains of a pool, of slots or of locks.
+pub(super) fn is_told(event: &Event) -> bool {
+    lack(event).is_some()
+}
+
 fn lack(event: &Event) -> Option<Lack> {
     let line = line(event);
     if bears(&line, SERVERS) {

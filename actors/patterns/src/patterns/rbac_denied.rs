@@ -137,6 +137,11 @@ fn is_shown(view: &View<'_>, events: &[&Event]) -> bool {
     lines >= LINES_MIN || events.iter().any(|event| !is_line(event) || ended(event))
 }
 
+/// Says whether a line quotes a refusal of the API server.
+pub(super) fn is_denial(event: &Event) -> bool {
+    Denial::read(event.message()).is_some()
+}
+
 fn is_line(event: &Event) -> bool {
     matches!(event.kind, Kind::Log | Kind::Exception)
 }

@@ -39,6 +39,12 @@ pub(crate) const SCENES: &[Scene] = &[
     ),
     Scene::cause(
         "selector_mismatch",
+        "its selector takes none of the pods there are",
+        r#"0s svc:shop/db EndpointsChanged ready=0 not_ready=0 reason=SelectorTakesNoPod msg="the selector app=db-v2 of service db takes no pod"
+         1s svc:shop/db EndpointsChanged ready=0 not_ready=0 reason=SelectorTakesNoPod msg="the selector app=db-v2 of service db takes no pod""#,
+    ),
+    Scene::cause(
+        "selector_mismatch",
         "the port was changed to one where nobody listens",
         "0s svc:shop/db%db ServiceChanged okind=Service oname=db change=modified tapio.changed=ports
          3s svc:shop/db%db Anomaly anomaly=request_rate how=fell was=40.0 is=0.0
@@ -159,7 +165,9 @@ impl<'a> Seen<'a> {
 
     fn draft(&self) -> Option<Draft> {
         let shows = self.empty.or(self.refused.first().copied()).or(self.fell)?;
-        let is_proved = self.change.is_some() || (self.empty.is_some() && self.at_work.is_some());
+        let is_proved = self.change.is_some()
+            || self.empty.is_some_and(is_said)
+            || (self.empty.is_some() && self.at_work.is_some());
         if !is_proved {
             return None;
         }
@@ -182,6 +190,9 @@ impl<'a> Seen<'a> {
     fn title(&self) -> String {
         let service = self.service;
         match self.empty {
+            Some(empty) if is_said(empty) => {
+                format!("service {service} leads nowhere: {}", empty.message())
+            }
             Some(_) => format!("service {service} selects no pod any more"),
             None => format!("service {service} leads where nobody listens"),
         }
@@ -198,6 +209,9 @@ impl<'a> Seen<'a> {
         match (self.change, changed) {
             (Some(_), Some(what)) => format!("{what} of service {service} changed, and {shows}"),
             (Some(_), None) => format!("service {service} changed, and {shows}"),
+            (None, _) if self.empty.is_some_and(is_said) => {
+                format!("service {service} has no endpoint: no pod has the labels it asks for")
+            }
             (None, _) => format!("service {service} lost its endpoints while its pods work on"),
         }
     }
@@ -250,6 +264,11 @@ fn reroutes(change: &Event) -> bool {
 fn is_empty(event: &&Event) -> bool {
     let none = |key| event.attributes.int(key) == Some(0);
     none(keys::ENDPOINTS_READY) && none(keys::ENDPOINTS_NOT_READY)
+}
+
+/// Says whether the labels of the pods are known, and the selector takes none of them.
+fn is_said(empty: &Event) -> bool {
+    empty.attributes.text(keys::REASON) == Some("SelectorTakesNoPod")
 }
 
 /// Says whether a pod left or failed, as its endpoint then does too.

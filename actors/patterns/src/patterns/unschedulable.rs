@@ -262,7 +262,11 @@ fn draft(view: &View<'_>, owner: Entity, refusals: &[&Event]) -> Option<Draft> {
     draft = touch_services(view, after_eviction(view, draft, root), &root.place);
     let named = refusals.iter().any(|refusal| !clauses(refusal.message()).is_empty());
     if !named {
-        return Some(unnamed(draft, &who, is));
+        let device = refusals.iter().find_map(|refusal| refusal.attributes.text(keys::RESOURCE));
+        return Some(match device {
+            Some(device) => for_want_of(draft, &who, is, device),
+            None => unnamed(draft, &who, is),
+        });
     }
     let whats: Vec<_> = causes.iter().map(|(what, _)| what.as_str()).collect();
     let what = if whats.is_empty() { quote(root) } else { whats.join("; ") };
@@ -284,6 +288,22 @@ fn after_eviction(view: &View<'_>, draft: Draft, root: &Event) -> Draft {
             let draft = draft.step(evicted, format!("a pod had to leave: {}", quote(evicted)));
             Entity::node(&evicted.place).into_iter().fold(draft, Draft::touch)
         })
+}
+
+/// Few nodes have a device, and no node has more of it than are free: whoever asks for one and finds
+/// no node lacks it before anything else.
+fn for_want_of(draft: Draft, who: &str, is: &str, device: &str) -> Draft {
+    draft
+        .sure(0.55)
+        .title(format!("{who} {is} without a node: it asks for {device}"))
+        .because(format!(
+            "the scheduler finds no node for {who}, which asks for {device}: not enough of it is \
+             free; its message was not seen"
+        ))
+        .missing("the scheduler's message")
+        .missing("how many of it the nodes have")
+        .advise(format!("compare with the nodes: kubectl describe nodes | grep {device}"))
+        .advise("add nodes that have it, or lower the requests of this pod or of others")
 }
 
 fn unnamed(draft: Draft, who: &str, is: &str) -> Draft {
@@ -377,6 +397,14 @@ mod tests {
                 .doubt()
                 .is_none()
         );
+    }
+
+    #[test]
+    fn a_device_that_is_asked_for_stands_for_the_message() {
+        let story = "0s a/b-1%b ObjectEvent reason=Unschedulable tapio.resource=vendor.example/gpu";
+        let draft = one(story).unwrap();
+        assert!(draft.headline().ends_with("it asks for vendor.example/gpu"));
+        assert_eq!((draft.doubt(), draft.gaps().len()), (None, 2));
     }
 
     #[test]

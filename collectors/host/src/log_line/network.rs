@@ -74,7 +74,7 @@ fn dns_name(text: &str) -> Option<String> {
         Regex::new(concat!(
             r"\b(?:lookup|ENOTFOUND|EAI_AGAIN)\s+([A-Za-z0-9_][\w.-]*)",
             r"|UnknownHostException:\s*([A-Za-z0-9_][\w.-]*)",
-            r#"|(?i:failed to resolve) ["']([A-Za-z0-9_][\w.-]*)["']"#,
+            r#"|(?i:failed to resolve|can't resolve|bad address) ["']([A-Za-z0-9_][\w.-]*)["']"#,
             r#"|host ?(?:name)?\s*[=:]?\s*["']([A-Za-z0-9_][\w.-]*)["']"#,
         ))
         .ok()
@@ -135,6 +135,13 @@ fn is_host(name: &str) -> bool {
         ".php",
     ];
     const WORDS: [&str; 6] = ["port", "line", "pid", "code", "errno", "status"];
+    // `2025-08-12T03:28`: the day and the hour.
+    let is_date = name.bytes().filter(|byte| *byte == b'-').count() == 2
+        && name.starts_with(|letter: char| letter.is_ascii_digit())
+        && name.rsplit_once('T').is_some_and(|(_, hour)| hour.len() == 2);
+    if is_date {
+        return false;
+    }
     let is_address = name.starts_with('[') || name.split('.').count() == 4;
     let has_letter = name.bytes().any(|byte| byte.is_ascii_alphabetic());
     (is_address || has_letter)
@@ -201,6 +208,7 @@ mod tests {
             "12:04:05 connection refused",
             "main.go:77 connection refused",
             "x:0 connection refused",
+            "2025-08-12T03:28:10Z connection refused",
         ] {
             assert_eq!(find(line).and_then(|failure| failure.peer), None, "{line}");
         }
@@ -244,6 +252,8 @@ mod tests {
                 Some("nxdomain"),
                 Some("cart"),
             ),
+            ("nslookup: can't resolve 'cart.shop'", Some("nxdomain"), Some("cart.shop")),
+            ("wget: bad address 'cart.shop'", Some("nxdomain"), Some("cart.shop")),
             (
                 "Caused by NameResolutionError: Failed to resolve 'cart.shop'",
                 None,
@@ -336,6 +346,8 @@ mod tests {
             "closed 10.0.0.9:5432: idle connection timeout",
             "itemFile is missing",
             "timeout expired",
+            "ModuleNotFoundError: No module named 'flask'",
+            "QueuePool limit of size 5 overflow 10 reached, connection timed out, timeout 30.00",
             "inotify watches are set up",
         ] {
             assert_eq!(find(line), None, "{line}");

@@ -1,7 +1,8 @@
 //! The wording that every stack shares of limits, names, connections and disks.
 //!
 //! # Source
-//! `strerror` and `gai_strerror` of glibc and musl; Go `net`, `syscall`, `runtime/os_linux.go`;
+//! `strerror` and `gai_strerror` of glibc and musl; `nslookup.c` and `xconnect.c` of busybox; Go
+//! `net`, `syscall`, `runtime/os_linux.go`;
 //! Python `socket`, `threading`, urllib3 `exceptions.py`; Node.js `lib/internal/fs/watchers.js`,
 //! libuv; the JDK's `jvm.cpp`, `LinuxWatchService.java`; .NET `FileSystemWatcher.Linux.cs`; libpq
 //! `fe-misc.c`; the Cassandra driver's `BusyPoolException.java`.
@@ -60,6 +61,9 @@ const FORKS: &[&str] = &[
 
 /// An address of one's own that the machine does not have; of `::1` that is one without IPv6.
 const OWN_ADDRESSES: &[&str] = &["bind:", "bind(", "bind ", "binding", "listen", "[::1]"];
+
+/// Who waited for a connection of his own, and not for an answer.
+const POOLS: &[&str] = &["queuepool", "pool limit"];
 
 /// A connection that stood, and was given up.
 const IDLE: &[&str] = &["idle", "keepalive", "keep-alive"];
@@ -134,10 +138,12 @@ const PHRASES: &[Phrase] = &[
     limit("failed to create new os thread", "EAGAIN", &PROCESSES),
     dns("no such host", "EAI_NONAME", "nxdomain"),
     dns("nxdomain", "EAI_NONAME", "nxdomain"),
-    dns("enotfound", "EAI_NONAME", "nxdomain"),
+    dns("enotfound", "EAI_NONAME", "nxdomain").without(&["modulenotfound", "filenotfound"]),
     dns("name or service not known", "EAI_NONAME", "nxdomain"),
     dns("name does not resolve", "EAI_NONAME", "nxdomain"),
     dns("nodename nor servname provided", "EAI_NONAME", "nxdomain"),
+    dns("can't resolve '", "EAI_NONAME", "nxdomain").of_something(),
+    dns("bad address '", "EAI_NONAME", "nxdomain").of_something(),
     dns("servfail", "EAI_AGAIN", "servfail"),
     dns("server misbehaving", "EAI_AGAIN", "servfail"),
     dns("eai_again", "EAI_AGAIN", "timeout"),
@@ -152,7 +158,8 @@ const PHRASES: &[Phrase] = &[
     phrase("connection refused", Kind::ConnectRefused, "ECONNREFUSED"),
     phrase("econnrefused", Kind::ConnectRefused, "ECONNREFUSED"),
     phrase("i/o timeout", Kind::ConnectTimeout, "ETIMEDOUT"),
-    phrase("connection timed out", Kind::ConnectTimeout, "ETIMEDOUT"),
+    phrase("connection timed out", Kind::ConnectTimeout, "ETIMEDOUT").without(POOLS),
+    phrase("connecttimeouterror", Kind::ConnectTimeout, "ETIMEDOUT"),
     phrase("connect timed out", Kind::ConnectTimeout, "ETIMEDOUT"),
     phrase("etimedout", Kind::ConnectTimeout, "ETIMEDOUT"),
     phrase("connection timeout", Kind::ConnectTimeout, "ETIMEDOUT").without(IDLE).of_something(),

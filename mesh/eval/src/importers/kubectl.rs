@@ -7,7 +7,7 @@
 //! brought back to the objects that it was printed of, which then go the way of those that the
 //! collector lists: see [`super::k8s_objects`]. Of an object that was printed several times the
 //! best look counts: the whole of it, then its description, then a row. Logs go the way of log
-//! files.
+//! files. Rows of what the recording is not about are left out (see [`focus`]).
 //!
 //! What a person says of the recording (`test_case.yaml`) is never opened, and a manifest is not
 //! what a cluster said.
@@ -22,13 +22,18 @@
 mod age;
 mod container;
 mod describe;
+mod digest;
+mod duration;
 mod events;
+mod focus;
+mod ingress;
 mod logs;
-mod name;
+pub(super) mod name;
 mod outline;
 mod rows;
 mod section;
 mod table;
+mod ties;
 
 use std::{collections::BTreeMap, ffi::OsStr, path::Path, sync::Arc};
 
@@ -39,11 +44,15 @@ use tapio_model::{Place, Timestamp};
 
 use self::{
     age::date,
+    digest::End,
     events::Desk,
+    focus::Focus,
+    ingress::Ingresses,
     logs::{Log, Logs, Whose},
-    name::{Name, Uids, owner},
+    name::{Name, Uids},
     outline::Outline,
-    section::{Section, sections},
+    section::{Command, Section, sections},
+    ties::Ties,
 };
 use super::k8s_objects::{
     clock::{self, UNDATED},
@@ -88,7 +97,9 @@ impl Importer for Format {
                 !describe::read(&desk, command, text).is_empty()
                     || rows::read(&desk, command, text).is_some_and(|rows| !rows.is_empty())
             };
-            is_tool || sections(&head).is_some_and(|all| all.iter().any(is_output))
+            // Below a prompt stands what kubectl wrote, whatever it is.
+            let is_asked = head.starts_with("$ kubectl ") || head.contains("\n$ kubectl ");
+            is_tool || is_asked || sections(&head).is_some_and(|all| all.iter().any(is_output))
         })
     }
 
@@ -129,6 +140,8 @@ struct Reading<'a> {
     texts: Vec<(&'a Source, Section<'a>)>,
     logs: Logs,
     uids: Uids,
+    focus: Focus,
+    ingresses: Ingresses,
     /// The latest time of an object, or of a description.
     stated: Option<Timestamp>,
     /// When the last of the logs was asked for.
@@ -156,16 +169,23 @@ impl<'a> Reading<'a> {
             *known = (*known).max(time);
         };
         state(&mut self.asked, section.asked_at.and_then(date));
+        if let Some(name) = &section.command.name {
+            self.focus.name(name);
+        }
         if section.command.verb == "logs" {
-            let Some(pod) = &section.command.name else { return };
-            let pod = Name::new("Pod", section.command.namespace.as_deref(), pod);
+            let Some(pod) = whose_log(&section.command) else { return };
             let container = section.command.container.clone();
             let whose = Whose { container, is_previous: section.command.is_previous };
             self.logs.add(&pod, &whose, &section.text);
+            self.focus.read(&section.text);
             return;
         }
         if is_whole(&section.text) {
+            self.focus.read(&section.text);
             for document in Documents::read(source, section.text.as_bytes()) {
+                if document.as_ref().is_ok_and(|it| self.ingresses.read_whole(&it.kind, &it.json)) {
+                    continue;
+                }
                 let document = document.and_then(|document| readable(source, document));
                 match document {
                     Ok(document) => {
@@ -179,11 +199,12 @@ impl<'a> Reading<'a> {
             return;
         }
         state(&mut self.stated, stated(&section.text));
+        self.ingresses.read(&section.command, &section.text);
         self.texts.push((source, section));
     }
 
     fn tell(self, account: &mut ImportAccount) -> Told {
-        let Self { whole, texts, logs, uids, stated, asked } = self;
+        let Self { whole, texts, logs, uids, mut focus, ingresses, stated, asked } = self;
         let logs = logs.take();
         let end = stated.or(asked).or_else(|| of_logs(&logs)).unwrap_or(UNDATED);
         let mut moment = Moment::default();
@@ -196,6 +217,9 @@ impl<'a> Reading<'a> {
             let file = source.name();
             let desk = Desk { end, uids: &uids, file: file.as_deref() };
             let described = describe::read(&desk, &section.command, &section.text);
+            if !described.is_empty() {
+                focus.read(&section.text);
+            }
             let objects = if described.is_empty() {
                 rows::read(&desk, &section.command, &section.text)
             } else {
@@ -220,12 +244,17 @@ impl<'a> Reading<'a> {
         for pod in moment.of_kind("Pod") {
             containers.insert(Name::of("Pod", pod), names(pod));
         }
+        focus.narrow(&mut moment);
+        let ties = Ties::of(&moment);
         let mut told = moment.tell(end, account);
+        ties.complete(&mut told, &uids, end);
+        told.events.extend(ingresses.tell(end));
         for log in &logs {
             let known = containers.get(&log.pod).map(Vec::as_slice).unwrap_or_default();
             let place = place(&told, log, (&uids, known));
-            let until = logs::until(&told.events, log, &place).unwrap_or(end);
-            let lines = log.tell(&place, until);
+            let until = logs::until(&told.events, log, &place);
+            let is_last = until.is_some();
+            let lines = log.tell(&place, End { time: until.unwrap_or(end), is_last });
             lines.iter().for_each(|_| account.accept());
             told.events.extend(lines);
         }
@@ -288,22 +317,25 @@ fn of_logs(logs: &[Log]) -> Option<Timestamp> {
     logs.iter().filter_map(times).max()
 }
 
+/// Returns whose log was asked for: a pod's, that of some pod of a workload, or of those with a
+/// label, whose value names most workloads.
+fn whose_log(command: &Command) -> Option<Name> {
+    let labelled = || command.selector.as_deref()?.split(',').next()?.split_once('=');
+    let name = command.name.as_deref().or_else(|| Some(labelled()?.1))?;
+    let kind = command.kind.as_deref().unwrap_or("Pod");
+    Some(Name::new(kind, command.namespace.as_deref(), name))
+}
+
 /// Makes a pod of which nothing but a log is known.
-fn bare_pod(pod: &Name, uids: &Uids) -> Object {
-    let mut metadata = pod.metadata(uids);
-    if let Some(owner) = owner(&pod.name, &BTreeMap::new()) {
-        let hash = name::hash(&owner).map(str::to_owned);
-        events::merge(&mut metadata, "ownerReferences", vec![owner]);
-        if let Some(hash) = hash {
-            events::merge(
-                &mut metadata,
-                "labels",
-                serde_json::json!({ "pod-template-hash": hash }),
-            );
-        }
+fn bare_pod(of: &Name, uids: &Uids) -> Object {
+    let mut json = name::bare_pod(&of.namespace, &of.name, &uids.get(of));
+    if of.kind != "Pod"
+        && let Some(metadata) = json.get_mut("metadata")
+    {
+        events::merge(metadata, "ownerReferences", vec![name::reference(&of.kind, &of.name)]);
     }
-    let json = serde_json::json!({ "metadata": metadata });
-    Object { detail: Detail::Named, ..pod.clone().seen(json, Detail::Row, None) }
+    let name = Name::new("Pod", Some(&of.namespace), &of.name);
+    Object { detail: Detail::Named, ..name.seen(json, Detail::Row, None) }
 }
 
 /// Returns the names of a pod's containers.

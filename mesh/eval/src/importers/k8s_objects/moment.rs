@@ -8,12 +8,15 @@ use std::{
 };
 
 use serde_json::Value as Json;
-use tapio_collect::{Binder, Unbound};
+use tapio_collect::{Binder, Unbound, event_id};
 use tapio_collect_kube::{News, Snapshot};
-use tapio_model::{Event, Kind, Place, Severity, Text, Timestamp};
+use tapio_model::{Event, EventId, Kind, Place, Severity, Text, Timestamp, Value, keys};
 
 use super::clock::{UNDATED, latest, parse, squeeze};
-use crate::{CHUNK_EVENTS_MAX, ImportAccount, ImportError, Progress, Recording, Rejected};
+use crate::{
+    CHUNK_EVENTS_MAX, ImportAccount, ImportError, Progress, Recording, Rejected,
+    importers::kubectl::name::bare_pod,
+};
 
 /// The kind whose objects are about other objects.
 const EVENT: &str = "Event";
@@ -22,8 +25,12 @@ const EVENT: &str = "Event";
 /// today can come.
 const STANDING: &[&str] = &["Event", "Job", "Pod"];
 
-/// Kinds that are told by their coming alone: a rule that stands is no trouble, a new one may be.
+/// Kinds that are told by their coming alone: a rule that stands is no trouble, unless it denies
+/// everything; a new one may be.
 const RULES: &[&str] = &["NetworkPolicy"];
+
+/// Between two words about one thing.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// A rule that is older than this is taken for an old one.
 const RULE_AGE_MAX: Duration = Duration::from_secs(3_600);
@@ -85,6 +92,23 @@ impl Moment {
         }
     }
 
+    /// Leaves out what does not belong to the moment.
+    pub(in crate::importers) fn retain(&mut self, mut belongs: impl FnMut(&Object) -> bool) {
+        self.objects.retain(|_, object| belongs(object));
+    }
+
+    /// Takes what is known of some objects for as good as their description.
+    pub(in crate::importers) fn believe(&mut self, is_sure: impl Fn(&Object) -> bool) {
+        for object in self.objects.values_mut().filter(|object| is_sure(object)) {
+            object.detail = Detail::Described;
+        }
+    }
+
+    /// Returns the objects.
+    pub(in crate::importers) fn objects(&self) -> impl Iterator<Item = &Object> {
+        self.objects.values()
+    }
+
     /// Returns the objects of a kind.
     pub(in crate::importers) fn of_kind(&self, kind: &str) -> impl Iterator<Item = &Json> {
         self.objects.values().filter(move |object| object.kind == kind).map(|object| &object.json)
@@ -100,6 +124,7 @@ impl Moment {
     pub(in crate::importers) fn tell(self, end: Timestamp, account: &mut ImportAccount) -> Told {
         let snapshot = Snapshot::new(None, end);
         let mut told = Told { snapshot, events: Vec::new() };
+        let mut stands = BTreeSet::new();
         let mut unwell = Unwell::default();
         // What others speak of is learnt first.
         for object in self.objects.values() {
@@ -109,22 +134,73 @@ impl Moment {
         }
         let (events, things): (Vec<_>, Vec<_>) =
             self.objects.into_values().partition(|object| object.kind == EVENT);
+        let strangers: BTreeSet<String> =
+            events.iter().filter_map(|event| meet(&told.snapshot, event)).collect();
         for thing in &things {
             for event in tell((&told.snapshot, end), thing, account) {
                 unwell.note(&event);
+                // A row says that something is wrong, and of what hardly a word.
+                if thing.detail > Detail::Row {
+                    stands.insert(event.id);
+                }
                 let time = squeeze(end, event.time);
                 told.events.push(Unbound { time, ..event });
             }
         }
-        for event in &events {
-            for event in tell((&told.snapshot, end), event, account) {
-                let stands = unwell.knows(&event.place);
-                let time = if stands { squeeze(end, event.time) } else { event.time.min(end) };
+        for object in &events {
+            for event in tell((&told.snapshot, end), object, account) {
+                let uid = event.place.pod_uid.as_deref();
+                let is_stranger = uid.is_none_or(|uid| strangers.contains(uid));
+                // Some lists do not tell how often.
+                let is_uncounted = object.json.get("count").is_some_and(Json::is_null);
+                let is_repeated = count(&event) > 1 || (is_uncounted && event.place.pod.is_none());
+                let is_standing = unwell.knows(&event.place)
+                    || (is_stranger && is_repeated && goes_on(&event, end));
+                if is_standing && is_repeated {
+                    stands.insert(event.id);
+                }
+                let time = if is_standing { squeeze(end, event.time) } else { event.time.min(end) };
                 told.events.push(Unbound { time, ..event });
             }
         }
+        told.confirm(&stands);
         told
     }
+}
+
+/// Learns a pod of which nothing but an Event is known; its name tells whose it is.
+fn meet(snapshot: &Snapshot, event: &Object) -> Option<String> {
+    let about = event.json.get("involvedObject")?;
+    let text = |field: &str| about.get(field).and_then(Json::as_str);
+    let uid =
+        text("uid").filter(|uid| text("kind") == Some("Pod") && snapshot.pod(uid).is_none())?;
+    let pod = bare_pod(text("namespace").unwrap_or_default(), text("name")?, uid);
+    snapshot.learn("Pod", &pod).ok()?;
+    Some(uid.to_owned())
+}
+
+/// Says whether a warning comes as often as ever; of a pod whose status is known that says it.
+fn goes_on(event: &Unbound, end: Timestamp) -> bool {
+    /// Controllers ask again after some minutes.
+    const SILENCE: Duration = Duration::from_secs(600);
+    let is_warning = event.severity >= Severity::Warn;
+    is_warning && end.since(event.time) <= SILENCE
+}
+
+fn count(event: &Unbound) -> i64 {
+    let count = event.attributes.iter().find(|(key, _)| key == keys::COUNT);
+    match count.map(|(_, value)| value) {
+        Some(Value::Int(count)) => *count,
+        Some(Value::Text(_) | Value::Float(_) | Value::Bool(_)) | None => 1,
+    }
+}
+
+/// Tells once more what an event tells, a moment before it.
+pub(in crate::importers) fn before(event: &Unbound) -> Unbound {
+    let id = event_id(&[b"before", event.id.as_bytes()]);
+    let mut before = Unbound { id, time: event.time.before(MOMENT), ..event.clone() };
+    before.attributes.retain(|(key, _)| key != keys::COUNT);
+    before
 }
 
 fn tell(
@@ -166,11 +242,20 @@ fn news(object: &Object, end: Timestamp) -> News {
     let is_new = || created.and_then(parse).is_some_and(|at| end.since(at) <= RULE_AGE_MAX);
     if STANDING.contains(&&*object.kind) {
         News::Standing
-    } else if RULES.contains(&&*object.kind) && is_new() {
+    } else if RULES.contains(&&*object.kind) && (is_new() || denies(&object.json)) {
         News::Whole
     } else {
         News::Recent
     }
+}
+
+/// Says whether a network policy lets nothing out of the pods that it selects, or nothing in. As long
+/// as it stands it is what they suffer from, however old it is.
+pub(in crate::importers) fn denies(policy: &Json) -> bool {
+    let rules = |field: &str| policy.pointer(&format!("/spec/{field}")).and_then(Json::as_array);
+    let types = rules("policyTypes").into_iter().flatten().filter_map(Json::as_str);
+    let is_empty = |field: &str| rules(field).is_none_or(Vec::is_empty);
+    types.into_iter().any(|one| is_empty(&one.to_ascii_lowercase()))
 }
 
 /// A row of a table does not name the container that it speaks of.
@@ -184,6 +269,16 @@ fn age(json: &Json) -> u64 {
     let version = json.pointer("/metadata/resourceVersion").and_then(Json::as_str);
     let version = version.and_then(|version| version.parse().ok());
     version.or_else(|| json.get("count")?.as_u64()).unwrap_or_default()
+}
+
+/// Names what an event is about, whose trace it will be in.
+fn thing(event: &Unbound) -> String {
+    let Place { namespace, pod, workload, node, .. } = &event.place;
+    let owner = workload.as_ref().map(|owner| owner.name.clone()).or_else(|| pod.clone());
+    let object = event.attributes.iter().find(|(key, _)| key == keys::OBJECT_NAME);
+    let object = object.and_then(|(_, name)| name.as_str());
+    let name = owner.as_deref().or(object).or(node.as_deref()).unwrap_or_default();
+    format!("{}/{name}", namespace.as_deref().unwrap_or_default())
 }
 
 impl Unwell {
@@ -219,6 +314,21 @@ fn things(place: &Place) -> impl Iterator<Item = (&'static str, Option<Text>, Te
 }
 
 impl Told {
+    /// Tells twice what stands and is all that is told of a thing: an engine asks for a second word,
+    /// as a lone one may be a passing moment. What a server keeps, or says again and again, is none.
+    fn confirm(&mut self, stands: &BTreeSet<EventId>) {
+        let mut things = BTreeMap::<String, usize>::new();
+        for event in &self.events {
+            *things.entry(thing(event)).or_default() += 1;
+        }
+        let is_lone = |event: &&Unbound| {
+            let is_only = things.get(&thing(event)).is_some_and(|told| *told == 1);
+            is_only && stands.contains(&event.id) && event.severity >= Severity::Warn
+        };
+        let again: Vec<_> = self.events.iter().filter(is_lone).map(before).collect();
+        self.events.extend(again);
+    }
+
     /// Gives every event its trace and brings them in order.
     pub(in crate::importers) fn bind(
         self,

@@ -51,7 +51,14 @@ pub(super) fn date(text: &str) -> Option<Timestamp> {
     // The day of the week says nothing that the date does not, and may be wrong.
     let day = text.split_once(", ").map_or(text, |(_, day)| day);
     let of_mail = || clock::settle(jiff::fmt::rfc2822::parse(day).ok()?.timestamp());
-    clock::parse(text).or_else(of_mail).filter(|time| *time > EARLIEST)
+    // `2025-08-12 05:45:20 +0200 CEST`: the zone's name says nothing that the offset does not.
+    let of_words = || {
+        let mut words = text.split_whitespace();
+        let (day, time, zone) = (words.next()?, words.next()?, words.next()?);
+        let time = jiff::Timestamp::strptime("%Y-%m-%dT%H:%M:%S%z", format!("{day}T{time}{zone}"));
+        clock::settle(time.ok()?)
+    };
+    clock::parse(text).or_else(of_mail).or_else(of_words).filter(|time| *time > EARLIEST)
 }
 
 #[cfg(test)]
@@ -78,6 +85,7 @@ mod tests {
         assert_eq!(date("Tue, 12 Aug 2025 05:45:20 +0200"), want);
         assert_eq!(date("Fri, 12 Aug 2025 05:45:20 +0200"), want);
         assert_eq!(date("2025-08-12T03:45:20Z"), want);
+        assert_eq!(date("2025-08-12 05:45:20 +0200 CEST"), want);
         assert_eq!(date("Thu, 01 Jan 1970 01:00:00 +0100"), None);
     }
 

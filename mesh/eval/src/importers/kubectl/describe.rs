@@ -9,7 +9,7 @@ use super::{
     container::{self, Container},
     events::{Desk, Said, described, is_rule, merge},
     name::{Name, hash, reference},
-    outline::Outline,
+    outline::{Outline, pair},
     section::Command,
     table::Table,
 };
@@ -41,6 +41,7 @@ pub(super) fn read(desk: &Desk<'_>, command: &Command, text: &str) -> Vec<Object
 
 fn one(desk: &Desk<'_>, command: &Command, outline: &Outline<'_>) -> Vec<Object> {
     let of_fields = KINDS.iter().find(|(_, fields)| outline.has(fields)).map(|(kind, _)| *kind);
+    let of_fields = of_fields.or_else(|| is_policy(outline).then_some("NetworkPolicy"));
     // The text knows better than the command above it: a recorder may have mixed them up.
     let kind = of_fields.or_else(|| outline.get("Kind")).or(command.kind.as_deref());
     let Some((kind, called)) = kind.zip(outline.get("Name")) else { return Vec::new() };
@@ -60,6 +61,8 @@ fn one(desk: &Desk<'_>, command: &Command, outline: &Outline<'_>) -> Vec<Object>
         "Deployment" => Some(deployment(outline)),
         "Node" => Some(json!({ "status": { "conditions": conditions(outline) } })),
         "HorizontalPodAutoscaler" => autoscaler(outline),
+        "NetworkPolicy" => Some(policy(outline)),
+        "Service" => Some(service(outline)),
         "PersistentVolumeClaim" => Some(json!({
             "spec": { "volumeName": outline.get("Volume") },
             "status": { "phase": outline.get("Status") },
@@ -93,6 +96,9 @@ fn complete(desk: &Desk<'_>, outline: &Outline<'_>, name: &Name, json: &mut Json
         merge(&mut metadata, "ownerReferences", vec![owner]);
     }
     merge(&mut metadata, "labels", labels);
+    if let Some(created) = outline.get("Created on").and_then(date) {
+        merge(&mut metadata, "creationTimestamp", clock::write(created));
+    }
     if outline.get("Status").is_some_and(|status| status.starts_with("Terminating")) {
         merge(&mut metadata, "deletionTimestamp", clock::write(desk.end));
     }
@@ -132,6 +138,7 @@ fn pod(desk: &Desk<'_>, outline: &Outline<'_>, containers: &Containers) -> Json 
     json!({
         "spec": {
             "nodeName": node,
+            "volumes": claims(outline),
             "containers": specs(&containers.main),
             "initContainers": specs(&containers.init),
         },
@@ -145,6 +152,51 @@ fn pod(desk: &Desk<'_>, outline: &Outline<'_>, containers: &Containers) -> Json 
             "initContainerStatuses": statuses(&containers.init),
         },
     })
+}
+
+/// Reads the volumes that are claims: `ClaimName:  data`.
+fn claims(outline: &Outline<'_>) -> Vec<Json> {
+    let names = outline.below("Volumes").iter().filter_map(|line| pair(line));
+    let names = names.filter(|(field, _)| *field == "ClaimName").map(|(_, name)| name);
+    names
+        .map(|name| json!({ "name": name, "persistentVolumeClaim": { "claimName": name } }))
+        .collect()
+}
+
+fn is_policy(outline: &Outline<'_>) -> bool {
+    outline.below("Spec").iter().any(|line| line.trim_start().starts_with("PodSelector:"))
+}
+
+/// Reads what a network policy lets pass: nothing, where the pods that it selects are isolated.
+fn policy(outline: &Outline<'_>) -> Json {
+    let lines = outline.below("Spec");
+    let is_isolated = |way: &str| {
+        let words = format!("isolated for {way} connectivity");
+        lines.iter().any(|line| line.contains(&words))
+    };
+    let rules = |way: &str| if is_isolated(way) { json!([]) } else { json!([{}]) };
+    let named = |name: &str| {
+        let found = lines.iter().filter_map(|line| pair(line)).find(|(field, _)| *field == name);
+        found.map(|(_, value)| value).unwrap_or_default()
+    };
+    let types: Vec<_> = named("Policy Types").split(", ").filter(|one| !one.is_empty()).collect();
+    let selector = named("PodSelector").split(',').filter_map(|pair| pair.trim().split_once('='));
+    let selector: BTreeMap<&str, &str> = selector.collect();
+    json!({ "spec": {
+        "podSelector": { "matchLabels": selector },
+        "policyTypes": types,
+        "ingress": rules("ingress"),
+        "egress": rules("egress"),
+    } })
+}
+
+/// Reads a Service. Its endpoints are of another object, and printed with it.
+fn service(outline: &Outline<'_>) -> Json {
+    let beside = outline.get("Selector").unwrap_or_default().split(',').map(str::trim);
+    let below = outline.below("Selector").iter().map(|line| line.trim());
+    let pairs = beside.chain(below).filter_map(|pair| pair.split_once('='));
+    let selector: BTreeMap<&str, &str> = pairs.collect();
+    json!({ "spec": { "selector": selector }, "endpoints": outline.get("Endpoints") })
 }
 
 /// Dates the condition by which a node took the pod: it starts at once.
@@ -228,9 +280,18 @@ fn deployment(outline: &Outline<'_>) -> Json {
         part.split_whitespace().next()?.parse().ok()
     };
     json!({
-        "spec": { "replicas": count("desired").map(small) },
+        "spec": { "replicas": count("desired").map(small), "template": template(outline) },
         "status": { "readyReplicas": count("available").map(small), "conditions": conditions(outline) },
     })
+}
+
+/// Reads the devices that the pods of a template ask for: resources with a domain.
+fn template(outline: &Outline<'_>) -> Json {
+    let is_device =
+        |(name, value): &(&str, &str)| name.contains('/') && value.parse::<u32>().is_ok();
+    let pairs = outline.below("Pod Template").iter().filter_map(|line| pair(line));
+    let limits: BTreeMap<&str, &str> = pairs.filter(is_device).collect();
+    json!({ "spec": { "containers": [{ "name": "", "resources": { "limits": limits } }] } })
 }
 
 fn autoscaler(outline: &Outline<'_>) -> Option<Json> {

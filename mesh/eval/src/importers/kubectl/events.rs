@@ -8,6 +8,7 @@ use tapio_model::Timestamp;
 use super::{
     age::{Sight, age, sight},
     name::{Name, Uids},
+    section::Command,
     table::{Row, Table},
 };
 use crate::importers::k8s_objects::{
@@ -118,12 +119,9 @@ pub(super) fn is_list(table: &Table<'_>) -> bool {
 }
 
 /// Reads a row of `kubectl events` or `kubectl get events`.
-pub(super) fn listed(
-    desk: &Desk<'_>,
-    row: &Row<'_, '_>,
-    namespace: Option<&str>,
-) -> Option<Object> {
+pub(super) fn listed(desk: &Desk<'_>, row: &Row<'_, '_>, command: &Command) -> Option<Object> {
     let (kind, name) = row.get("OBJECT")?.split_once('/')?;
+    let namespace = command.namespace.as_deref();
     let about = Name::new(kind, row.get("NAMESPACE").or(namespace), name);
     let mut sight = sight(row.get("LAST SEEN").unwrap_or_default());
     // The wide form has columns of their own.
@@ -136,7 +134,12 @@ pub(super) fn listed(
         from: row.get("SOURCE"),
         sight,
     };
-    Some(desk.event(&about, &said, &[], None))
+    let mut object = desk.event(&about, &said, &[], None);
+    // Only the wide form of `kubectl get events` says how often.
+    if command.verb == "get" && !row.has("COUNT") {
+        merge(&mut object.json, "count", Json::Null);
+    }
+    Some(object)
 }
 
 /// Reads the rows that `kubectl describe` prints below an object.

@@ -2,7 +2,7 @@
 //!
 //! A log keeps the distances between its lines, and is moved as a whole: its last line stands where
 //! its container ended, or at the end of the recording if it runs. Lines that bear no time follow
-//! each other by 10 ms.
+//! each other by 10 ms. What a log says again and again is told in brief (see [`super::digest`]).
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,7 +11,10 @@ use tapio_collect::Unbound;
 use tapio_collect_host::translate_log;
 use tapio_model::{Kind, Place, Timestamp, keys};
 
-use super::name::Name;
+use super::{
+    digest::{End, digest},
+    name::Name,
+};
 
 /// Lines of a log that are read, the last ones: they tell of now.
 const LINES_MAX: usize = 2_000;
@@ -96,8 +99,9 @@ fn union(mut texts: Vec<Vec<String>>) -> Vec<String> {
 }
 
 impl Log {
-    /// Tells the lines, the last of them just before `until`.
-    pub(super) fn tell(&self, place: &Place, until: Timestamp) -> Vec<Unbound> {
+    /// Tells the lines, the last of them just before the end.
+    pub(super) fn tell(&self, place: &Place, end: End) -> Vec<Unbound> {
+        let until = end.time;
         let Name { namespace, name, .. } = &self.pod;
         let container = self.whose.container.as_deref().unwrap_or_default();
         let which = if self.whose.is_previous { "previous" } else { "current" };
@@ -117,10 +121,11 @@ impl Log {
             next = event.time.after(STEP);
         }
         let latest = events.iter().map(|event| event.time).max().unwrap_or_default();
-        let until = until.before(GAP);
+        let last = until.before(GAP);
         for event in &mut events {
-            event.time = until.before(latest.since(event.time));
+            event.time = last.before(latest.since(event.time));
         }
+        digest(&mut events, &self.text, end);
         events
     }
 }
@@ -155,7 +160,7 @@ mod tests {
         let whose = Whose { container: None, is_previous: false };
         let log = Log { pod, whose, text: text.to_owned() };
         let until = Timestamp::from_secs(1_000);
-        let told = log.tell(&Place::default(), until);
+        let told = log.tell(&Place::default(), End { time: until, is_last: false });
         let ages: Vec<_> = told.iter().map(|line| until.since(line.time).as_millis()).collect();
         assert_eq!(ages, [9_021, 9_011, 9_001, 8_991, 1]);
     }

@@ -156,6 +156,17 @@ pub(super) fn owner(pod: &str, labels: &BTreeMap<String, String>) -> Option<Json
     Some(reference(kind, name))
 }
 
+/// Makes a pod of which nothing but its name is known, with the controller that the name tells of.
+pub(in crate::importers) fn bare_pod(namespace: &str, name: &str, uid: &str) -> Json {
+    let owner = owner(name, &BTreeMap::new());
+    let hash = owner.as_ref().and_then(hash);
+    let labels: BTreeMap<&str, &str> =
+        hash.map(|hash| ("pod-template-hash", hash)).into_iter().collect();
+    let owners: Vec<_> = owner.iter().collect();
+    json!({ "metadata": { "namespace": namespace, "name": name, "uid": uid, "labels": labels,
+        "ownerReferences": owners } })
+}
+
 /// Makes a reference to a controller.
 pub(super) fn reference(kind: &str, name: &str) -> Json {
     let api = match kind {
@@ -167,7 +178,7 @@ pub(super) fn reference(kind: &str, name: &str) -> Json {
 }
 
 /// Says whether letters are such as the API makes names of.
-fn is_random(letters: &str, lengths: std::ops::RangeInclusive<usize>) -> bool {
+pub(super) fn is_random(letters: &str, lengths: std::ops::RangeInclusive<usize>) -> bool {
     const LETTERS: &str = "bcdfghjklmnpqrstvwxz2456789";
     lengths.contains(&letters.len()) && letters.chars().all(|one| LETTERS.contains(one))
 }

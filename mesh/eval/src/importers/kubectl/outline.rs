@@ -20,6 +20,7 @@ const FIELDS: &[&str] = &[
     "Conditions",
     "Containers",
     "Controlled By",
+    "Created on",
     "CreationTimestamp",
     "Data",
     "Default backend",

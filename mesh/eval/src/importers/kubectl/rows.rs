@@ -58,7 +58,7 @@ pub(super) fn read(desk: &Desk<'_>, command: &Command, text: &str) -> Option<Vec
         };
         let row = table.row(line);
         if is_list(table) {
-            objects.extend(listed(desk, &row, command.namespace.as_deref()));
+            objects.extend(listed(desk, &row, command));
         } else if table.has(&["NAME", "READY", "STATUS", "RESTARTS"]) {
             objects.extend(pod_row(&row).and_then(|pod| pod_object(desk, command, &pod)));
         } else if table.has(&["NAME", "READY", "STATUS", "AGE"]) {

@@ -24,6 +24,8 @@ pub(super) struct Command {
     pub(super) name: Option<String>,
     pub(super) namespace: Option<String>,
     pub(super) container: Option<String>,
+    /// Labels of what was asked for.
+    pub(super) selector: Option<String>,
     /// Whether the log is that of the container before the last restart.
     pub(super) is_previous: bool,
 }
@@ -54,7 +56,10 @@ pub(super) fn sections(text: &str) -> Option<Vec<Section<'_>>> {
         rest = after;
     }
     sections.push(Section { command, text: Cow::Borrowed(output(rest)), asked_at });
-    sections.retain(|section| !section.text.trim().is_empty() && !is_refusal(&section.text));
+    sections.retain(|section| {
+        let is_own = section.command.verb == "logs" && is_own_refusal(&section.text);
+        !section.text.trim().is_empty() && (is_own || !is_refusal(&section.text))
+    });
     Some(sections)
 }
 
@@ -104,7 +109,8 @@ impl Command {
                     let (kind, name) = target.split_once('/').unwrap_or(("", target));
                     (command.kind, command.name) = (Some(own(kind)), Some(own(name)));
                 }
-                "-o" | "--output" | "-l" | "--selector" | "--tail" | "--since" => {
+                "-l" | "--selector" => command.selector = value.or_else(|| words.next()).map(own),
+                "-o" | "--output" | "--tail" | "--since" => {
                     value.is_none().then(|| words.next());
                 }
                 "-p" | "--previous" => command.is_previous = true,
@@ -189,6 +195,11 @@ fn output(text: &str) -> &str {
     }
 }
 
+/// Says whether a log tells of a refusal itself: containers run kubectl, too.
+fn is_own_refusal(log: &str) -> bool {
+    log.trim_start().starts_with("Error from server (Forbidden)") && !log.contains("pods/log")
+}
+
 /// Says whether kubectl had nothing to show, or was not allowed to.
 fn is_refusal(text: &str) -> bool {
     const WORDS: &[&str] = &[
@@ -227,6 +238,8 @@ mod tests {
             assert_eq!((command.verb.as_str(), (command.kind, command.name)), (verb, want));
             assert_eq!(command.namespace.as_deref(), Some("shop"), "{words}");
         }
+        let logs = command("logs -l app=cart -n shop --tail 9");
+        assert_eq!((logs.selector.as_deref(), logs.name), (Some("app=cart"), None));
         let logs = command("logs -p cart-1 cart");
         assert_eq!((logs.is_previous, logs.container.as_deref()), (true, Some("cart")));
     }
@@ -258,6 +271,9 @@ mod tests {
             .map(|section| (section.command.namespace.as_deref(), section.text.trim_end()))
             .collect();
         assert_eq!(read, [(Some("a"), "NAME\nx"), (Some("b"), "hello")]);
+        let own = "$ kubectl logs y -n b\nError from server (Forbidden): pods is forbidden: User \"a\" \
+                   cannot list resource \"pods\"\n";
+        assert_eq!(super::sections(own).map(|all| all.len()), Some(1), "the container's own words");
         let refused =
             "Command `kubectl logs x` failed with return code 1\nstdout:\n\nstderr:\nno\n";
         assert_eq!(super::sections(refused), Some(Vec::new()));

@@ -1,3 +1,5 @@
+mod ordinary;
+
 use std::{fs, path::PathBuf, sync::Arc};
 
 use proptest::prelude::*;
@@ -253,11 +255,14 @@ fn descriptions_of_other_kinds_tell_their_conditions_and_events() {
         })
         .collect();
     told.sort();
+    // What stands and is alone is told twice.
     let want = [
+        (Kind::NodeCondition, "n2", "NodeStatusUnknown"),
         (Kind::NodeCondition, "n2", "NodeStatusUnknown"),
         (Kind::ObjectEvent, "", "Sync"),
         (Kind::RolloutStalled, "cart", "ProgressDeadlineExceeded"),
         (Kind::ScalingLimited, "cart", "TooManyReplicas"),
+        (Kind::VolumeUnbound, "", "ProvisioningFailed"),
         (Kind::VolumeUnbound, "", "ProvisioningFailed"),
     ];
     let want = want.map(|(kind, place, reason)| (kind.name(), place.to_owned(), reason.to_owned()));
@@ -334,7 +339,7 @@ fn of_several_looks_the_best_counts_and_labels_are_never_opened() {
     write("notes.md", "kind: Pod");
     assert!(Format.detects(root.path()));
     let (events, account) = read(Input::Path(root.path().to_path_buf())).unwrap();
-    let [failed] = events.as_slice() else { panic!("{events:?}") };
+    let [_, failed] = events.as_slice() else { panic!("{events:?}") };
     assert_eq!(failed.place.pod_uid.as_deref(), Some("p1"));
     assert_eq!(failed.attributes.text(keys::REASON), Some("InvalidImageName"));
     let reasons: Vec<_> =
@@ -361,6 +366,22 @@ fn a_log_that_was_asked_for_twice_is_read_once() {
         ("shop/web-1/b", "hello"),
     ];
     assert_eq!(lines, want.map(|(place, line)| (place.to_owned(), line.to_owned())));
+}
+
+#[test]
+fn a_log_may_be_asked_for_by_workload_or_label() {
+    for (asked, owner) in [
+        ("deployment/cart", Some("Deployment cart")),
+        ("job/cart", Some("Job cart")),
+        ("-l app=cart", None),
+    ] {
+        let (events, _) = read_text(&format!("$ kubectl logs {asked} -n shop\nhello\n"));
+        let [line] = events.as_slice() else { panic!("{events:?}") };
+        assert_eq!(line.place.pod.as_deref(), Some("cart"), "{asked}");
+        let workload = line.place.workload.as_ref();
+        let workload = workload.map(|owner| format!("{} {}", owner.kind, owner.name));
+        assert_eq!(workload.as_deref(), owner, "{asked}");
+    }
 }
 
 proptest! {
@@ -395,6 +416,7 @@ fn cases(folder: &Path, found: &mut Vec<PathBuf>) {
 const WELL: &[&str] = &[
     "05_image_version",
     "20_long_log_file_search",
+    "34_memory_graph",
     "57_wrong_namespace",
     "63_fetch_error_logs_no_errors",
     "64_keda_vs_hpa_confusion",
@@ -406,7 +428,20 @@ const SICK: &[(&str, &str)] = &[
     ("02_what_is_wrong_with_pod", "container_oom"),
     ("02_crashloop_backoff", "cannot_start"),
     ("04_image_pull_backoff", "image_pull"),
+    ("06_job_failure", "connection_failed"),
+    ("07_high_latency", "slow_call"),
+    ("07_job_syntax_error", "job_failed"),
+    ("09_high_latency", "slow_call"),
+    ("10_KubeDeploymentReplicasMismatch", "unschedulable"),
+    ("12_job_crashing", "connection_failed"),
+    ("13a_pending_node_selector_basic", "unschedulable"),
+    ("13b_pending_node_selector_detailed", "unschedulable"),
+    ("15_dns_resolution", "network_policy"),
+    ("46_job_crashing_no_longer_exists", "connection_failed"),
+    ("51_logs_summarize_errors", "certificate_expired"),
+    ("53_logs_find_term", "application_errors"),
     ("54_not_truncated_when_getting_pods", "image_pull"),
+    ("62_fetch_error_logs_with_errors", "application_errors"),
     ("158_slack_chat_correct_date", "cannot_start"),
 ];
 

@@ -1,0 +1,219 @@
+//! An application writes the same errors again and again, and nothing else explains them.
+//!
+//! Evidence: the log at hand as a whole: of so many lines so many are errors of a few templates, up
+//! to its end. What lines a stream brings is no evidence: errors are everyday there, and what is
+//! not is learnt, and told by `service_abnormal`.
+//! Root: the last line of the most frequent error.
+//! Not this: `cannot_start` and `job_failed` (the process ends of it), `connection_failed`,
+//! `certificate_expired`, `pool_exhaustion`, `rbac_denied` (the lines say what is wrong by
+//! themselves); some errors among many lines.
+//! First look: `kubectl logs POD | grep -m1 -B20 LINE`: what came before the first of them.
+
+use std::collections::BTreeMap;
+
+use tapio_engine::{Draft, Pattern, Spec, View};
+use tapio_model::{Entity, Event, EvidenceClass, Kind, Severity, Source, keys};
+
+use super::{
+    certificate_expired, connection_failed::caller, pool_exhaustion, rbac_denied, stale_credentials,
+};
+use crate::{
+    Scene,
+    last_words::quote,
+    witness::{by_owner, count, times},
+};
+
+/// Scenes whose cause is known.
+pub(crate) const SCENES: &[Scene] = &[
+    Scene::cause(
+        "application_errors",
+        "two kinds of errors in every third line",
+        r#"0s shop/cart-1/cart@n1%cart Log sev=error tapio.sampled=90 log.template=a msg="order 7 is lost: division by zero"
+         1s shop/cart-1/cart@n1%cart Log sev=error tapio.sampled=90 log.template=b msg="query failed: syntax error"
+         7s shop/cart-1/cart@n1%cart Log sev=error tapio.sampled=90 log.template=a count=19 msg="order 9 is lost: division by zero"
+         8s shop/cart-1/cart@n1%cart Log sev=error tapio.sampled=90 log.template=b count=9 msg="query failed: syntax error""#,
+    ),
+    Scene::cause(
+        "application_errors",
+        "a few lines, and all of them are errors",
+        r#"0s shop/pay-1/pay@n1%pay Log sev=error tapio.sampled=4 msg="the database does not answer"
+         0s shop/pay-1/pay@n1%pay Log sev=error tapio.sampled=4 msg="the other database neither"
+         1s shop/pay-1/pay@n1%pay Log sev=error tapio.sampled=4 msg="payments cannot be taken""#,
+    ),
+    Scene::cause(
+        "cannot_start",
+        "its process ends of the error",
+        r#"0s shop/cart-1/cart@n1%cart Log sev=error tapio.sampled=9 log.template=a msg="bad licence"
+         1s shop/cart-1/cart@n1%cart Log sev=error tapio.sampled=9 log.template=a count=8 msg="bad licence"
+         1s shop/cart-1/cart@n1%cart ContainerTerminated exit=1 reason=Error restarts=4
+         1s shop/cart-1/cart@n1%cart ContainerWaiting reason=CrashLoopBackOff restarts=4"#,
+    ),
+    Scene::cause(
+        "certificate_expired",
+        "the errors say that a certificate is expired",
+        r#"0s shop/cart-1/cart@n1%cart Log sev=error tapio.sampled=90 log.template=a msg="x509: certificate has expired or is not yet valid"
+         1s shop/cart-1/cart@n1%cart Log sev=error tapio.sampled=90 log.template=a count=40 msg="x509: certificate has expired or is not yet valid""#,
+    ),
+    Scene::healthy(
+        "errors of a stream, of which nobody knows how much else there was",
+        r#"0s shop/cart-1/cart@n1%cart Log sev=error log.template=a msg="order 7 is lost"
+         1s shop/cart-1/cart@n1%cart Log sev=error log.template=a msg="order 8 is lost"
+         2s shop/cart-1/cart@n1%cart Log sev=error log.template=a count=30 msg="order 9 is lost""#,
+    ),
+    Scene::healthy(
+        "some errors among many lines",
+        r#"0s shop/cart-1/cart@n1%cart Log sev=error tapio.sampled=900 log.template=a msg="order 7 is lost"
+         1s shop/cart-1/cart@n1%cart Log sev=error tapio.sampled=900 log.template=a count=8 msg="order 8 is lost""#,
+    ),
+];
+
+const SPEC: Spec = Spec {
+    slug: "application_errors",
+    title: "Application writes errors again and again",
+    wakes_on: &[Kind::Log, Kind::Exception],
+    leads_to: &["cascading_dependency"],
+};
+
+/// Errors of one template that make a habit.
+const ALIKE_MIN: i64 = 5;
+
+/// Lines of which one is such an error, at most.
+const LINES_PER_ERROR_MAX: i64 = 20;
+
+/// Errors that are a habit whatever they say, if they are half of what is said.
+const ERRORS_MIN: i64 = 3;
+
+/// How sure it may be that these errors are what is wrong: nobody knows what its log says on a good
+/// day.
+const SURE: f64 = 0.75;
+
+/// Kinds of errors that a story names.
+const NAMED_MAX: usize = 5;
+
+/// Finds applications that write errors again and again.
+#[derive(Debug)]
+pub(crate) struct Detector;
+
+impl Pattern for Detector {
+    fn spec(&self) -> &'static Spec {
+        &SPEC
+    }
+
+    fn detect(&self, view: &View<'_>) -> Vec<Draft> {
+        let owners = by_owner(view.events().filter(|event| is_told(event)));
+        let open = owners.into_iter().filter(|(_, errors)| !is_explained(view, errors));
+        open.filter_map(|(owner, errors)| draft(owner, &errors)).collect()
+    }
+}
+
+/// Says whether it is an error of a log that is at hand as a whole, and says nothing that another
+/// pattern knows.
+fn is_told(event: &Event) -> bool {
+    matches!(event.kind, Kind::Log | Kind::Exception)
+        && event.source == Source::App
+        && event.attributes.int(keys::SAMPLED).is_some()
+        && (event.severity >= Severity::Error || event.kind == Kind::Exception)
+        && !certificate_expired::is_complaint(event)
+        && !rbac_denied::is_denial(event)
+        && !pool_exhaustion::is_told(event)
+        && !stale_credentials::is_refused(event)
+}
+
+/// Says whether the process ended, or waits to be begun again: that is the story, and the lines are
+/// its last words.
+fn is_explained(view: &View<'_>, errors: &[&Event]) -> bool {
+    let ends = [
+        Kind::ContainerTerminated,
+        Kind::ContainerWaiting,
+        Kind::ContainerKilling,
+        Kind::JobFailed,
+    ];
+    view.events().filter(|event| ends.contains(&event.kind)).any(|end| {
+        let of_end = |error: &&Event| {
+            end.place.is_same_pod(&error.place) || end.place.is_same_workload(&error.place)
+        };
+        errors.iter().any(of_end)
+    })
+}
+
+fn draft(owner: Entity, errors: &[&Event]) -> Option<Draft> {
+    let lines = errors.iter().filter_map(|error| error.attributes.int(keys::SAMPLED)).max()?;
+    let mut kinds: BTreeMap<&str, (i64, &Event)> = BTreeMap::new();
+    for error in errors {
+        let template = error.attributes.text(keys::TEMPLATE).unwrap_or_else(|| error.message());
+        let (number, last) = kinds.entry(template).or_insert((0, error));
+        *number = number.saturating_add(count(error));
+        *last = error;
+    }
+    let total: i64 = kinds.values().map(|(number, _)| *number).sum();
+    let is_most = total >= ERRORS_MIN && total.saturating_mul(2) >= lines;
+    let is_habit =
+        |number: i64| number >= ALIKE_MIN && number.saturating_mul(LINES_PER_ERROR_MAX) >= lines;
+    let mut kinds: Vec<_> = kinds.into_values().collect();
+    kinds.retain(|(number, _)| is_most || is_habit(*number));
+    // Of as many the last says most: it is what the others came to.
+    kinds.sort_by_key(|(number, last)| {
+        (std::cmp::Reverse(*number), std::cmp::Reverse(last.order()))
+    });
+    let (_, root) = *kinds.first()?;
+    let who =
+        root.place.workload.as_ref().map_or_else(|| caller(&root.place), |it| it.name.clone());
+    let named: Vec<_> = kinds
+        .iter()
+        .take(NAMED_MAX)
+        .map(|(number, last)| format!("{}{}", quote(last), times(*number)))
+        .collect();
+    let draft = Draft::new(owner, EvidenceClass::CoOccurrence, root, quote(root))
+        .touching(&root.place)
+        .sure(SURE)
+        .title(format!("{who} writes errors again and again: {}", quote(root)))
+        .because(format!("{total} of {lines} lines of its log are errors: {}", named.join("; ")))
+        .advise("read what its log said before the first of them: kubectl logs POD")
+        .advise("compare its version and configuration with those before: kubectl rollout history")
+        .missing("what its log said on a good day")
+        .rule_out("cannot_start", "its process was not seen to end", &[]);
+    Some(errors.iter().fold(draft, |draft, error| draft.symptom(error, quote(error))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(story: &str) -> Option<Draft> {
+        let mut drafts = told!(Detector, story);
+        assert!(drafts.len() < 2, "{drafts:?}");
+        drafts.pop()
+    }
+
+    #[test]
+    fn every_kind_of_error_is_named_with_its_number_the_most_frequent_first() {
+        let draft = one(SCENES[0].story).unwrap();
+        assert_eq!(
+            draft.headline(),
+            "cart writes errors again and again: \"order 9 is lost: division by zero\""
+        );
+        let cause = draft.root_cause();
+        assert!(cause.starts_with("30 of 90 lines of its log are errors"), "{cause}");
+        assert!(cause.contains("\"query failed: syntax error\" 10 times"), "{cause}");
+        assert_eq!((draft.class(), draft.evidence().len()), (EvidenceClass::CoOccurrence, 4));
+        assert_eq!(draft.subject().to_string(), "Deployment shop/cart");
+    }
+
+    #[test]
+    fn what_is_rare_calm_or_explained_is_not_it() {
+        let line = |words: &str| format!("0s a/b-1/b%b Log {words}");
+        for story in [
+            line("sev=error tapio.sampled=9 count=3 msg=x"),
+            line("sev=warn tapio.sampled=9 count=9 msg=x"),
+            line("sev=error count=9 msg=x"),
+            line("sev=error tapio.sampled=9 count=9 msg=\"certificate has expired\""),
+            format!(
+                "{}; 1s a/b-1/b%b ContainerWaiting reason=CrashLoopBackOff",
+                line("sev=error tapio.sampled=9 count=9 msg=x")
+            ),
+        ] {
+            assert_eq!(one(&story), None, "{story}");
+        }
+        assert!(one(&line("sev=error tapio.sampled=9 count=9 msg=x")).is_some());
+    }
+}

@@ -1,0 +1,297 @@
+//! A log at hand as a whole, in brief: what it says again and again is told twice, with numbers.
+//!
+//! Nobody looks at a recorded log while it grows: there is no yesterday to compare it with, and
+//! what an engine looks at, half a minute, may hold one line of it. So complaints of one template
+//! are told as an Event is: when they began, and the last time with how often they came
+//! ([`keys::COUNT`]) in how many lines ([`keys::SAMPLED`]). The same goes for calls that took
+//! seconds, in how many calls alike, with how long they took ([`keys::DURATION`]). If they still
+//! come when the log ends, their times are told as those of what stands (see
+//! [`clock`](super::super::k8s_objects::clock)).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use tapio_collect::Unbound;
+use tapio_model::{Class, Kind, Severity, Timestamp, keys};
+
+use super::duration;
+use crate::importers::k8s_objects::clock::squeeze;
+
+/// A call that takes so long keeps somebody waiting.
+const SLOW: Duration = Duration::from_secs(2);
+
+/// Slow calls that make a habit.
+const SLOW_CALLS_MIN: usize = 3;
+
+/// One slow call in so many alike is no accident.
+const ALIKE_MAX: usize = 3;
+
+/// Lines without a level that make a habit.
+const HABIT: usize = 3;
+
+/// Lines above the end of a process in which one complaint is enough.
+const LAST_WORDS: usize = 5;
+
+/// Levels of lines that are calm, in lower case.
+const LEVELS: &[&str] = &["info", "debug", "trace", "notice"];
+
+/// What speaks of no error, in lower case.
+const CALM: &[&str] = &[
+    "no error",
+    "without error",
+    "0 error",
+    "errors: 0",
+    "errors=0",
+    "error: null",
+    "0 failed",
+    "failed: 0",
+    "failed=0",
+];
+
+/// What speaks of one.
+const ERRORS: &[&str] = &[
+    "error",
+    "exception",
+    "failed",
+    "failure",
+    "fatal",
+    "panic",
+    "can't resolve",
+    "cannot ",
+    "could not",
+    "unable to",
+    "denied",
+    "refused",
+    "timed out",
+    "unreachable",
+];
+
+/// Complaints go on if the last is not further from the end than so many times their distance.
+const SILENCES_MAX: u32 = 3;
+
+/// And than this, however fast they came.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// Where a log ends.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End {
+    pub(super) time: Timestamp,
+    /// Whether its process ended there.
+    pub(super) is_last: bool,
+}
+
+/// Brings the events of a log, in order, into their brief form; `text` is what they were read of.
+pub(super) fn digest(events: &mut Vec<Unbound>, text: &str, end: End) {
+    let until = end.time;
+    let lines = events.len();
+    note_slow(events, text, until);
+    let mut alike: BTreeMap<(&'static str, String), Vec<usize>> = BTreeMap::new();
+    for (at, event) in events.iter().enumerate() {
+        if is_complaint(event) {
+            alike.entry((event.kind.name(), template(event))).or_default().push(at);
+        }
+    }
+    let mut folded = BTreeSet::new();
+    for places in alike.values() {
+        let is_calm = |at: &usize| events.get(*at).is_none_or(|event| !is_rated(event));
+        let is_near = |at: &usize| end.is_last && at.saturating_add(LAST_WORDS) >= lines;
+        let is_habit = places.len() >= HABIT || places.last().is_some_and(is_near);
+        if !is_habit && places.iter().all(is_calm) {
+            continue;
+        }
+        let (Some(first), Some(last)) = (places.first(), places.last()) else { continue };
+        let is_going_on = first != last && goes_on(events, (*first, *last), places.len(), until);
+        let inner = places.get(1..places.len().saturating_sub(1)).unwrap_or_default();
+        folded.extend(inner.iter().copied());
+        let times = if first == last {
+            vec![(*last, 1)]
+        } else {
+            vec![(*first, 1), (*last, places.len().saturating_sub(1))]
+        };
+        for (at, count) in times {
+            if let Some(event) = events.get_mut(at) {
+                note(event, count, lines);
+                if !is_rated(event) {
+                    event.severity = Severity::Error;
+                }
+                if is_going_on {
+                    event.time = squeeze(until, event.time);
+                }
+            }
+        }
+    }
+    let mut at = 0..;
+    events.retain(|_| at.next().is_none_or(|at| !folded.contains(&at)));
+    events.sort_by_key(|event| event.time);
+}
+
+/// Notes how often it came, if more than once, in how many.
+fn note(event: &mut Unbound, count: usize, lines: usize) {
+    let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    if count > 1 {
+        event.attributes.push((keys::COUNT.into(), number(count).into()));
+    }
+    event.attributes.push((keys::SAMPLED.into(), number(lines).into()));
+}
+
+/// Says whether a line is of trouble: by its rating or kind, else by its words.
+fn is_complaint(event: &Unbound) -> bool {
+    let is_noted = event.attributes.iter().any(|(key, _)| key == keys::SAMPLED);
+    !is_noted && (is_rated(event) || is_worded(event))
+}
+
+fn is_rated(event: &Unbound) -> bool {
+    event.kind != Kind::Log || event.severity >= Severity::Warn
+}
+
+/// Says whether a line that bears no level speaks of an error, and not of there being none.
+fn is_worded(event: &Unbound) -> bool {
+    let line = said(event).unwrap_or_default().to_ascii_lowercase();
+    let bears = |words: &[&str]| words.iter().any(|word| line.contains(word));
+    !bears(LEVELS) && !bears(CALM) && bears(ERRORS)
+}
+
+/// Returns what a line has in common with its like; only plain lines are given a template.
+fn template(event: &Unbound) -> String {
+    let template = event.attributes.iter().find(|(key, _)| key == keys::TEMPLATE);
+    let template = template.and_then(|(_, template)| template.as_str());
+    template.map_or_else(|| duration::common(said(event).unwrap_or_default()), str::to_owned)
+}
+
+/// Says whether what came so often between two events still comes when the log ends.
+fn goes_on(
+    events: &[Unbound],
+    (first, last): (usize, usize),
+    count: usize,
+    until: Timestamp,
+) -> bool {
+    let time = |at: usize| events.get(at).map(|event| event.time).unwrap_or_default();
+    let steps = u32::try_from(count.saturating_sub(1)).unwrap_or(u32::MAX);
+    let distance = time(last).since(time(first)).checked_div(steps).unwrap_or_default();
+    until.since(time(last)) <= SILENCE.max(distance.saturating_mul(SILENCES_MAX))
+}
+
+/// Notes the calls that took seconds again and again, on the first and the last of those alike.
+fn note_slow(events: &mut [Unbound], text: &str, until: Timestamp) {
+    let mut calls: BTreeMap<String, Vec<(String, Duration)>> = BTreeMap::new();
+    for line in text.lines() {
+        if let Some(call) = duration::read(line) {
+            calls.entry(call.what).or_default().push((call.message, call.took));
+        }
+    }
+    for alike in calls.into_values() {
+        let mut slow: Vec<_> = alike.iter().filter(|(_, took)| *took >= SLOW).collect();
+        if slow.len() < SLOW_CALLS_MIN || slow.len().saturating_mul(ALIKE_MAX) < alike.len() {
+            continue;
+        }
+        let ends = [slow.first(), slow.last()].map(|end| end.map(|(message, _)| message.clone()));
+        slow.sort_by_key(|(_, took)| *took);
+        let Some((_, median)) = slow.get(slow.len() / 2) else { continue };
+        let is = |event: &&mut Unbound, message: &str| {
+            event.kind == Kind::Log && said(event) == Some(message)
+        };
+        let [Some(first), Some(last)] = ends else { continue };
+        if let Some(event) = events.iter_mut().find(|event| is(event, &first)) {
+            event.time = squeeze(until, event.time);
+        }
+        if let Some(event) = events.iter_mut().rfind(|event| is(event, &last)) {
+            event.time = squeeze(until, event.time);
+            note(event, slow.len(), alike.len());
+            let nanos = i64::try_from(median.as_nanos()).unwrap_or(i64::MAX);
+            event.attributes.push((keys::DURATION.into(), nanos.into()));
+            event.severity = event.severity.max(Severity::Warn);
+            event.class = Class::Dependency;
+        }
+    }
+}
+
+fn said(event: &Unbound) -> Option<&str> {
+    let message = event.attributes.iter().find(|(key, _)| key == keys::MESSAGE);
+    message.and_then(|(_, message)| message.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use tapio_collect_host::translate_log;
+    use tapio_model::{Attributes, Place};
+
+    use super::*;
+
+    /// A line: its age in seconds at the end of the log, its numbers, and what it says.
+    type Told = (u64, Option<i64>, Option<i64>, String);
+
+    fn told(text: &str, until: &str) -> Vec<Told> {
+        let until: Timestamp = crate::importers::k8s_objects::clock::parse(until).unwrap();
+        let mut events = translate_log(text.as_bytes(), b"", &Place::default(), until);
+        digest(&mut events, text, End { time: until, is_last: false });
+        let line = |event: Unbound| {
+            let said = Attributes::new(event.attributes.clone());
+            let age = until.since(event.time).as_secs();
+            let message = said.text(keys::MESSAGE).unwrap_or_default();
+            let words = message.split_whitespace().skip(2).collect::<Vec<_>>().join(" ");
+            (age, said.int(keys::COUNT), said.int(keys::SAMPLED), words)
+        };
+        events.into_iter().map(line).collect()
+    }
+
+    #[test]
+    fn complaints_alike_are_told_twice_with_their_number() {
+        let line =
+            |minute: u32| format!("2026-01-02T03:{minute:02}:00Z ERROR order {minute} is lost\n");
+        let text: String = (0..9).map(line).collect();
+        let text = format!("2026-01-02T02:59:00Z INFO up since 1\n{text}");
+        let going_on = told(&text, "2026-01-02T03:08:10Z");
+        let want = [
+            (550, None, None, "up since 1"),
+            (8, None, Some(10), "order 0 is lost"),
+            (3, Some(8), Some(10), "order 8 is lost"),
+        ];
+        let want = want.map(|(age, count, lines, words)| (age, count, lines, words.to_owned()));
+        let mut sorted = going_on;
+        sorted.sort_by_key(|(age, ..)| std::cmp::Reverse(*age));
+        assert_eq!(sorted, want);
+        let over = told(&text, "2026-01-02T03:40:00Z");
+        assert_eq!(over.iter().map(|(age, ..)| *age).collect::<Vec<_>>(), [2_460, 2_400, 1_920]);
+    }
+
+    #[test]
+    fn lines_without_a_level_are_complaints_by_their_words_if_they_are_many() {
+        let numbers = |line: &str, lines: usize| {
+            let told = told(&format!("{line}\n").repeat(lines), "2026-01-02T03:00:09Z");
+            told.into_iter().find_map(|(_, count, all, _)| Some((count?, all?)))
+        };
+        assert_eq!(numbers("cannot resolve db", 6), Some((5, 6)));
+        assert_eq!(numbers("cannot resolve db", 2), None);
+        assert_eq!(numbers("INFO: nothing failed", 6), None);
+        assert_eq!(numbers("done: 0 errors", 6), None);
+    }
+
+    #[test]
+    fn the_last_words_of_a_process_are_a_complaint_by_their_words() {
+        let text = "cannot find a\n1\n2\n3\n4\n5\nsyntax error: unexpected \"fi\"\n";
+        let mut events = translate_log(text.as_bytes(), b"", &Place::default(), Timestamp::MAX);
+        digest(&mut events, text, End { time: Timestamp::MAX, is_last: true });
+        let loud = events.iter().filter(|event| event.severity >= Severity::Error);
+        assert_eq!(
+            loud.map(|event| said(event)).collect::<Vec<_>>(),
+            [Some("syntax error: unexpected \"fi\"")]
+        );
+    }
+
+    #[test]
+    fn slow_calls_are_numbered_if_they_are_many_of_those_alike() {
+        let line = |(at, took): (usize, &u32)| {
+            format!("2026-01-02T03:00:0{at}Z INFO GET /cart took {took} ms\n")
+        };
+        let text = |took: &[u32]| took.iter().enumerate().map(line).collect::<String>();
+        let numbers = |took: &[u32]| {
+            let told = told(&text(took), "2026-01-02T03:00:09Z");
+            told.into_iter().find_map(|(_, slow, alike, _)| Some((slow?, alike?)))
+        };
+        assert_eq!(numbers(&[9, 4_800, 5_100, 7, 4_900]), Some((3, 5)));
+        assert_eq!(numbers(&[9, 4_800, 5_100, 7, 12]), None);
+        assert_eq!(numbers(&[1_200, 1_100, 1_300]), None);
+    }
+}

@@ -1,0 +1,109 @@
+//! What a recording is about.
+//!
+//! Who asks after one thing often lists all there is as well. What was looked at closely, by
+//! description, log or as a whole, is what the recording is about; a row of a list tells of another
+//! incident, unless what was read of the first names whose it is. A recording of nothing but lists
+//! is about all of it.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value as Json;
+
+use super::name::{Name, is_random, owner};
+use crate::importers::k8s_objects::moment::{Detail, Moment, Object};
+
+/// What is looked at closely.
+#[derive(Debug, Default)]
+pub(super) struct Focus {
+    /// All that was read of it.
+    texts: Vec<String>,
+    is_close: bool,
+}
+
+impl Focus {
+    /// Notes what was read of something that was looked at closely.
+    pub(super) fn read(&mut self, text: &str) {
+        self.is_close = true;
+        self.texts.push(text.to_owned());
+    }
+
+    /// Notes words that name something, and are no look at it.
+    pub(super) fn name(&mut self, word: &str) {
+        self.texts.push(word.to_owned());
+    }
+
+    /// Leaves out the rows of pods that the recording is not about.
+    pub(super) fn narrow(&self, moment: &mut Moment) {
+        if !self.is_close {
+            return;
+        }
+        let close: BTreeSet<(String, String)> = moment
+            .objects()
+            .filter(|object| object.kind == "Pod" && object.detail != Detail::Row)
+            .map(whose)
+            .collect();
+        let is_row = |object: &Object| object.kind == "Pod" && object.detail == Detail::Row;
+        moment.retain(|object| {
+            !is_row(object) || close.contains(&whose(object)) || self.names(&whose(object).1)
+        });
+        // What is named by those who need it is no row among others.
+        moment.believe(|object| is_row(object) && !close.contains(&whose(object)));
+    }
+
+    /// Says whether what was read names a thing, as a word or before the rest of a name.
+    fn names(&self, name: &str) -> bool {
+        let is_part = |letter: char| letter.is_alphanumeric() || letter == '-' || letter == '_';
+        self.texts.iter().any(|text| {
+            text.match_indices(name).any(|(at, _)| {
+                let before = text.get(..at).and_then(|before| before.chars().next_back());
+                let after = text.get(at + name.len()..).unwrap_or_default();
+                let goes_on = after.strip_prefix('-').map_or(after, |_| "");
+                !before.is_some_and(is_part) && !goes_on.chars().next().is_some_and(is_part)
+            })
+        })
+    }
+}
+
+/// Returns namespace and name of what owns a pod, its template's hash left out, or of the pod.
+fn whose(pod: &Object) -> (String, String) {
+    let name = Name::of("Pod", &pod.json);
+    let reference = pod.json.pointer("/metadata/ownerReferences/0").cloned();
+    let reference = reference.or_else(|| owner(&name.name, &Default::default()));
+    let text = |field: &str| reference.as_ref()?.get(field).and_then(Json::as_str);
+    let owned = text("name").map(|owner| match text("kind") {
+        Some("ReplicaSet") => owner.rsplit_once('-').map_or(owner, |(stem, _)| stem).to_owned(),
+        Some(_) | None => owner.to_owned(),
+    });
+    let stem = |pod: &str| match pod.rsplit_once('-') {
+        Some((stem, end)) if is_suffix(end) => stem.to_owned(),
+        Some(_) | None => pod.to_owned(),
+    };
+    (name.namespace, owned.unwrap_or_else(|| stem(&name.name)))
+}
+
+/// Says whether letters tell one pod from its like: an ordinal, or what a Job adds.
+fn is_suffix(end: &str) -> bool {
+    let is_ordinal = !end.is_empty() && end.bytes().all(|digit| digit.is_ascii_digit());
+    is_ordinal || is_random(end, 5..=5)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thing_is_named_by_a_word_of_its_own() {
+        let focus = |text: &str| Focus { texts: vec![text.to_owned()], is_close: true };
+        for (text, want) in [
+            ("cannot reach db:5432", true),
+            ("host db", true),
+            ("db-0 is down", true),
+            ("my-db is down", false),
+            ("mydb", false),
+            ("dbs", false),
+            ("db_old", false),
+        ] {
+            assert_eq!(focus(text).names("db"), want, "{text}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Ingresses: nobody watches them, and in a recording one look says whether anybody serves them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value as Json;
+use tapio_collect::{Unbound, event_id};
+use tapio_model::{Class, Kind, Place, Severity, Source, Timestamp, keys};
+
+use super::{outline::Outline, section::Command, table::Table};
+use crate::importers::k8s_objects::moment::before;
+
+/// The class of an Ingress, where it was written before it had a field.
+const ANNOTATION: &str = "/metadata/annotations/kubernetes.io~1ingress.class";
+
+/// What was printed of Ingresses and their classes.
+#[derive(Debug, Default)]
+pub(super) struct Ingresses {
+    entries: BTreeMap<(String, String), Entry>,
+    classes: BTreeSet<String>,
+    /// Whether somebody listed the classes, of which there may be none.
+    is_listed: bool,
+}
+
+/// What is known of one Ingress.
+#[derive(Debug, Default)]
+struct Entry {
+    class: Option<String>,
+    address: Option<String>,
+}
+
+impl Ingresses {
+    /// Reads a text: a description, or a table.
+    pub(super) fn read(&mut self, command: &Command, text: &str) {
+        let namespace = command.namespace.as_deref().unwrap_or("default");
+        for outline in Outline::all(text) {
+            if outline.has(&["Rules", "Default backend"]) {
+                let namespace = outline.get("Namespace").unwrap_or(namespace);
+                let name = outline.get("Name").unwrap_or_default();
+                self.add((namespace, name), outline.get("Ingress Class"), outline.get("Address"));
+            }
+        }
+        let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+        let Some(table) = lines.next().map(Table::of) else { return };
+        let is_classes = table.has(&["NAME", "CONTROLLER", "PARAMETERS"]);
+        let is_entries = table.has(&["NAME", "CLASS", "HOSTS"]);
+        self.is_listed |= is_classes;
+        for row in lines.filter(|_| is_classes || is_entries).map(|line| table.row(line)) {
+            let Some(name) = row.get("NAME") else { continue };
+            if is_classes {
+                self.classes.insert(name.to_owned());
+            } else {
+                let namespace = row.get("NAMESPACE").unwrap_or(namespace);
+                self.add((namespace, name), row.get("CLASS"), row.get("ADDRESS"));
+            }
+        }
+    }
+
+    /// Reads an object; says whether it was one of these kinds.
+    pub(super) fn read_whole(&mut self, kind: &str, json: &Json) -> bool {
+        let text = |at: &str| json.pointer(at).and_then(Json::as_str);
+        let name = text("/metadata/name").unwrap_or_default();
+        if kind == "IngressClass" {
+            self.is_listed = true;
+            self.classes.insert(name.to_owned());
+        } else if kind == "Ingress" {
+            let namespace = text("/metadata/namespace").unwrap_or("default");
+            let class = text("/spec/ingressClassName").or_else(|| text(ANNOTATION));
+            let has_address = json.pointer("/status/loadBalancer/ingress/0").is_some();
+            self.add((namespace, name), class, has_address.then_some("some"));
+        }
+        matches!(kind, "IngressClass" | "Ingress")
+    }
+
+    fn add(&mut self, (namespace, name): (&str, &str), class: Option<&str>, address: Option<&str>) {
+        let entry = self.entries.entry((namespace.to_owned(), name.to_owned())).or_default();
+        entry.class = entry.class.take().or_else(|| class.map(str::to_owned));
+        entry.address = entry.address.take().or_else(|| address.map(str::to_owned));
+    }
+
+    /// Tells of those that nobody serves, each twice, as what stands is.
+    pub(super) fn tell(&self, end: Timestamp) -> Vec<Unbound> {
+        let unserved = self.entries.iter().filter_map(|(id, entry)| {
+            let class = entry.class.as_deref()?;
+            let is_unknown = self.is_listed && !self.classes.contains(class);
+            let reason = match (is_unknown, &entry.address) {
+                (true, _) => "IngressClassNotFound",
+                (false, None) if !self.is_listed => "IngressWithoutAddress",
+                (false, _) => return None,
+            };
+            Some(event(id, (class, reason), end))
+        });
+        unserved.flat_map(|event| [before(&event), event]).collect()
+    }
+}
+
+fn event(
+    (namespace, name): &(String, String),
+    (class, reason): (&str, &str),
+    end: Timestamp,
+) -> Unbound {
+    let id = event_id(&[b"ingress", namespace.as_bytes(), name.as_bytes(), reason.as_bytes()]);
+    let place = Place { namespace: Some(namespace.as_str().into()), ..Place::default() };
+    Unbound::new(id, end, Source::Kubernetes, Kind::ObjectEvent)
+        .at(place)
+        .rated(Severity::Warn, 0.6, Class::Configuration)
+        .with(keys::REASON, reason)
+        .with(keys::OBJECT_KIND, "Ingress")
+        .with(keys::OBJECT_NAME, name.as_str())
+        .message(format!("Ingress {name} is of class {class}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const ENTRIES: &str = "NAME  CLASS   HOSTS  ADDRESS   PORTS  AGE\n\
+        web   inside  a.io             80     9m\nold   nginx   b.io   10.0.0.4  80     9m\n";
+    const CLASSES: &str =
+        "NAME   CONTROLLER            PARAMETERS  AGE\nnginx  k8s.io/ingress-nginx  <none>  9d\n";
+
+    fn reasons(texts: &[&str]) -> Vec<String> {
+        let mut ingresses = Ingresses::default();
+        texts.iter().for_each(|text| ingresses.read(&Command::default(), text));
+        let told = ingresses.tell(Timestamp::from_secs(9));
+        let reason = |event: &Unbound| format!("{:?}", event.attributes.first());
+        told.iter().map(reason).collect()
+    }
+
+    #[test]
+    fn a_class_that_is_not_among_those_listed_is_told_twice() {
+        let told = reasons(&[ENTRIES, CLASSES]);
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told.iter().all(|reason| reason.contains("IngressClassNotFound")), "{told:?}");
+        assert_eq!(reasons(&[&ENTRIES.replace("inside", "nginx "), CLASSES]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn without_the_classes_only_the_missing_address_speaks() {
+        let told = reasons(&[ENTRIES]);
+        assert!(told.len() == 2 && told[0].contains("IngressWithoutAddress"), "{told:?}");
+    }
+
+    #[test]
+    fn objects_and_descriptions_are_read_as_well() {
+        let mut ingresses = Ingresses::default();
+        let class = json!({ "metadata": { "name": "nginx" } });
+        let entry =
+            json!({ "metadata": { "name": "web" }, "spec": { "ingressClassName": "inside" } });
+        assert!(ingresses.read_whole("IngressClass", &class));
+        assert!(ingresses.read_whole("Ingress", &entry) && !ingresses.read_whole("Pod", &entry));
+        let text = "Name:  old\nNamespace:  shop\nAddress:\nIngress Class:  outside\n\
+                    Default backend:  <default>\nRules:\n  Host  Path  Backends\n";
+        ingresses.read(&Command::default(), text);
+        assert_eq!(ingresses.tell(Timestamp::from_secs(9)).len(), 4);
+    }
+}

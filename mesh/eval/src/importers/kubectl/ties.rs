@@ -1,0 +1,244 @@
+//! What objects of a recording are to each other: what a watch knows of them over time, and a look
+//! at one moment has to put together.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::Value as Json;
+use tapio_collect::{Unbound, event_id};
+use tapio_model::{Class, Kind, Place, Severity, Source, Timestamp, Value, keys};
+
+use super::name::{Name, Uids};
+use crate::importers::k8s_objects::{
+    clock::squeeze,
+    moment::{Moment, Told, before, denies},
+};
+
+/// Pods that a policy is told of; more say nothing new.
+const PODS_MAX: usize = 20;
+
+/// Labels of an object.
+type Labels = BTreeMap<String, String>;
+
+/// A pod, as far as others speak of it.
+#[derive(Debug)]
+struct Pod {
+    name: Name,
+    labels: Labels,
+    claims: Vec<String>,
+}
+
+/// A Service that leads nowhere: its selector takes none of the pods.
+#[derive(Debug)]
+struct Astray {
+    name: Name,
+    /// `app=cart-v2`.
+    selector: String,
+    /// The pod that it may have meant.
+    meant: Option<usize>,
+}
+
+/// What ties the objects of a recording.
+#[derive(Debug)]
+pub(super) struct Ties {
+    pods: Vec<Pod>,
+    astray: Vec<Astray>,
+    /// Devices that the pods of a workload ask for, by namespace and name.
+    devices: BTreeMap<(String, String), String>,
+    /// Policies that let nothing out of their pods, by namespace and name.
+    closed: Vec<(String, String)>,
+}
+
+impl Ties {
+    pub(super) fn of(moment: &Moment) -> Self {
+        let pods: Vec<Pod> = moment.of_kind("Pod").map(pod).collect();
+        let services = moment.of_kind("Service");
+        let astray = services.filter_map(|service| astray(service, &pods)).collect();
+        let devices = moment.objects().filter_map(|object| {
+            let name = Name::of(&object.kind, &object.json);
+            Some(((name.namespace, name.name), device(&object.json)?))
+        });
+        let policies = moment.of_kind("NetworkPolicy").filter(|policy| is_closed(policy));
+        let closed = policies.map(|policy| {
+            let name = Name::of("NetworkPolicy", policy);
+            (name.namespace, name.name)
+        });
+        Self { devices: devices.collect(), closed: closed.collect(), astray, pods }
+    }
+
+    /// Completes what is told.
+    pub(super) fn complete(&self, told: &mut Told, uids: &Uids, end: Timestamp) {
+        let place = |pod: &Pod| told.snapshot.pod(&uids.get(&pod.name)).map(Arc::unwrap_or_clone);
+        let places: Vec<Option<Place>> = self.pods.iter().map(place).collect();
+        let mut more = Vec::new();
+        for event in &mut told.events {
+            if matches!(event.kind, Kind::VolumeUnbound | Kind::ObjectEvent) {
+                self.complete_claim(event, &places);
+                self.complete_refusal(event);
+            }
+            if event.kind == Kind::PolicyChanged {
+                more.extend(self.concerned(event, &places));
+            }
+        }
+        for astray in &self.astray {
+            let place = astray.meant.and_then(|at| places.get(at)?.as_ref());
+            let event = astray.event(place, end);
+            more.extend([before(&event), event]);
+        }
+        told.events.extend(more);
+    }
+
+    /// Says of a claim's Event which pod waits for it.
+    fn complete_claim(&self, event: &mut Unbound, places: &[Option<Place>]) {
+        let is_claim = text(event, keys::OBJECT_KIND) == Some("PersistentVolumeClaim");
+        if !is_claim || event.place.pod.is_some() || event.place.workload.is_some() {
+            return;
+        }
+        let Some(claim) = text(event, keys::OBJECT_NAME).map(str::to_owned) else { return };
+        let namespace = event.place.namespace.clone().unwrap_or_default();
+        let user = self.pods.iter().zip(places).find_map(|(pod, place)| {
+            (*pod.name.namespace == *namespace && pod.claims.contains(&claim)).then_some(place)
+        });
+        if let Some(Some(place)) = user {
+            event.place = Place { container: None, container_id: None, ..place.clone() };
+        }
+    }
+
+    /// Says of a pod without a node, whose scheduler was not heard, which device it asks for: few
+    /// nodes have one.
+    fn complete_refusal(&self, event: &mut Unbound) {
+        let is_refusal = text(event, keys::REASON) == Some("Unschedulable");
+        if !is_refusal || text(event, keys::MESSAGE).is_some() {
+            return;
+        }
+        let Place { namespace, workload, pod, .. } = &event.place;
+        let owner = workload.as_ref().map(|owner| &owner.name).or(pod.as_ref());
+        let key =
+            |name: &str| (namespace.as_deref().unwrap_or_default().to_owned(), name.to_owned());
+        if let Some(device) = owner.and_then(|owner| self.devices.get(&key(owner))) {
+            event.attributes.push((keys::RESOURCE.into(), Value::from(device.as_str())));
+        }
+    }
+
+    /// Tells a policy once more in the trace of each pod of its namespace that no workload owns: the
+    /// watch knows workloads only. Says as well if it lets nothing out.
+    fn concerned(&self, policy: &mut Unbound, places: &[Option<Place>]) -> Vec<Unbound> {
+        let namespace = policy.place.namespace.clone().unwrap_or_default();
+        let name = text(policy, keys::OBJECT_NAME).unwrap_or_default();
+        if self.closed.iter().any(|(of, closed)| **of == *namespace && closed == name) {
+            policy.attributes.push((keys::REASON.into(), Value::from("DeniesEgress")));
+        }
+        if policy.place.workload.is_some() || policy.place.pod.is_some() {
+            return Vec::new();
+        }
+        let bare = places.iter().flatten().filter(|place| {
+            place.workload.is_none() && place.namespace.as_deref() == Some(&*namespace)
+        });
+        let again = bare.take(PODS_MAX).map(|place| {
+            let pod = place.pod.as_deref().unwrap_or_default();
+            let id = event_id(&[b"concerns", policy.id.as_bytes(), pod.as_bytes()]);
+            let place = Place { container: None, container_id: None, ..place.clone() };
+            Unbound { id, place, ..policy.clone() }
+        });
+        again.collect()
+    }
+}
+
+fn text<'a>(event: &'a Unbound, key: &str) -> Option<&'a str> {
+    event.attributes.iter().find(|(known, _)| known == key)?.1.as_str()
+}
+
+fn labels(json: &Json, at: &str) -> Labels {
+    let fields = json.pointer(at).and_then(Json::as_object);
+    let pairs = fields.into_iter().flatten();
+    pairs.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+fn pod(json: &Json) -> Pod {
+    let volumes = json.pointer("/spec/volumes").and_then(Json::as_array);
+    let claim = |volume: &Json| {
+        let name = volume.pointer("/persistentVolumeClaim/claimName")?;
+        name.as_str().map(str::to_owned)
+    };
+    Pod {
+        name: Name::of("Pod", json),
+        labels: labels(json, "/metadata/labels"),
+        claims: volumes.into_iter().flatten().filter_map(claim).collect(),
+    }
+}
+
+/// Reads a Service whose selector takes no pod, though there are pods of which the labels are known;
+/// one that has endpoints, or may have been given them by hand, is none.
+fn astray(json: &Json, pods: &[Pod]) -> Option<Astray> {
+    let name = Name::of("Service", json);
+    let selector = labels(json, "/spec/selector");
+    let has_endpoints = json.pointer("/endpoints").and_then(Json::as_str).is_some();
+    if selector.is_empty() || has_endpoints {
+        return None;
+    }
+    let own: Vec<(usize, &Pod)> = pods
+        .iter()
+        .enumerate()
+        .filter(|(_, pod)| pod.name.namespace == name.namespace && !pod.labels.is_empty())
+        .collect();
+    let takes = |pod: &Pod| selector.iter().all(|(key, value)| pod.labels.get(key) == Some(value));
+    if own.is_empty() || own.iter().any(|(_, pod)| takes(pod)) {
+        return None;
+    }
+    let stem = format!("{}-", name.name);
+    let is_named = |pod: &Pod| pod.name.name.starts_with(&stem);
+    let shares = |pod: &Pod| selector.keys().any(|key| pod.labels.contains_key(key));
+    let meant = own.iter().find(|(_, pod)| is_named(pod));
+    let meant = meant.or_else(|| own.iter().find(|(_, pod)| shares(pod))).map(|(at, _)| *at);
+    let selector: Vec<_> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    Some(Astray { name, selector: selector.join(","), meant })
+}
+
+impl Astray {
+    /// Tells that the Service has no endpoint, as its slices would.
+    fn event(&self, meant: Option<&Place>, end: Timestamp) -> Unbound {
+        let Name { namespace, name, .. } = &self.name;
+        let id = event_id(&[b"service astray", namespace.as_bytes(), name.as_bytes()]);
+        let workload = meant.and_then(|place| place.workload.clone());
+        let place = Place {
+            namespace: Some(namespace.as_str().into()),
+            service: Some(name.as_str().into()),
+            workload,
+            ..Place::default()
+        };
+        Unbound::new(id, squeeze(end, end), Source::Kubernetes, Kind::EndpointsChanged)
+            .at(place)
+            .rated(Severity::Warn, 0.7, Class::Configuration)
+            .with(keys::ENDPOINTS_READY, 0)
+            .with(keys::ENDPOINTS_NOT_READY, 0)
+            .with(keys::REASON, "SelectorTakesNoPod")
+            .message(format!("the selector {} of service {name} takes no pod", self.selector))
+    }
+}
+
+/// Returns the device that the pods of a workload ask for: a resource with a domain, which plugins
+/// of a node offer.
+fn device(json: &Json) -> Option<String> {
+    let containers = ["/spec/template/spec/containers", "/spec/containers"];
+    let all = containers.iter().filter_map(|at| json.pointer(at)?.as_array()).flatten();
+    let resources = all.flat_map(|one| {
+        ["/resources/limits", "/resources/requests"]
+            .map(|at| one.pointer(at).and_then(Json::as_object))
+    });
+    let mut names = resources.flatten().flat_map(|fields| fields.keys());
+    names.find(|name| name.contains('/') && !name.starts_with("hugepages")).cloned()
+}
+
+/// Says whether a policy lets nothing out. Where its rules were not printed its name is believed.
+fn is_closed(policy: &Json) -> bool {
+    if policy.pointer("/spec/policyTypes").is_none() {
+        let name = policy.pointer("/metadata/name").and_then(Json::as_str).unwrap_or_default();
+        return name.contains("deny") && (name.contains("egress") || name.contains("all"));
+    }
+    let egress = policy.pointer("/spec/egress").and_then(Json::as_array);
+    denies(policy)
+        && egress.is_none_or(Vec::is_empty)
+        && policy
+            .pointer("/spec/policyTypes")
+            .and_then(Json::as_array)
+            .is_some_and(|types| types.iter().any(|one| one.as_str() == Some("Egress")))
+}
