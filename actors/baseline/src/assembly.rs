@@ -20,12 +20,17 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) op: Op,
+    /// Of the trace's spans of this operation, its share.
+    pub(crate) share: f64,
     /// What it shows, sorted.
     pub(crate) marks: Box<[Mark]>,
     /// The caller's place in the trace.
     pub(crate) parent: Option<usize>,
-    /// Microseconds in which none of its children ran.
-    pub(crate) self_us: f64,
+    /// Microseconds in which none of its children ran; nothing where these are the way to another
+    /// service, or where the time is not to be looked at.
+    pub(crate) own_us: Option<f64>,
+    /// Whether it does nothing but call another service, so that its time is that of the way.
+    pub(crate) is_way: bool,
     /// Microseconds that the way to another service took, there and back: the caller's span without
     /// this one.
     pub(crate) way_us: Option<f64>,
@@ -49,9 +54,15 @@ impl Digest {
         for row in self.rows.iter_mut().filter(|row| ops.contains(&row.op)) {
             row.is_heard = false;
             row.marks = Box::default();
-            row.self_us = 0.0;
+            row.own_us = None;
             row.way_us = None;
         }
+    }
+
+    /// Returns what it takes to hold it.
+    pub(crate) fn bytes(&self) -> usize {
+        let marks = self.rows.iter().map(|row| size_of_val(&*row.marks));
+        size_of::<Self>() + self.rows.len() * size_of::<Row>() + marks.sum::<usize>()
     }
 }
 
@@ -61,6 +72,7 @@ struct Open {
     spans: Vec<Arc<Event>>,
     lines: Vec<(SpanId, Arc<Event>)>,
     seen: Timestamp,
+    bytes: usize,
     /// Whether it has more events than are looked at: what is missing then is not missing.
     is_cut: bool,
 }
@@ -72,6 +84,8 @@ pub(crate) struct Assembly {
     /// When to look at which trace, in order of time.
     due: VecDeque<(Timestamp, TraceId)>,
     second: (Timestamp, u32),
+    /// What it takes to hold them.
+    bytes: usize,
     /// Events of traces that were not looked at.
     pub(crate) passed_over: u64,
 }
@@ -81,8 +95,10 @@ impl Assembly {
     pub(crate) fn take(&mut self, event: &Arc<Event>, now: Timestamp, limits: &BaselineLimits) {
         let Some(span) = event.trace.span_id else { return };
         let trace = event.trace.trace_id;
+        let bytes = event.bytes();
+        let has_bytes = self.bytes + bytes <= limits.open_bytes_max;
         if !self.open.contains_key(&trace) {
-            if !self.has_room(now, limits) {
+            if !has_bytes || !self.has_room(now, limits) {
                 self.passed_over += 1;
                 return;
             }
@@ -90,9 +106,14 @@ impl Assembly {
         }
         let open = self.open.entry(trace).or_default();
         open.seen = now;
-        if open.spans.len() + open.lines.len() >= limits.trace_events_max {
+        if !has_bytes || open.spans.len() + open.lines.len() >= limits.trace_events_max {
             open.is_cut = true;
-        } else if event.kind == Kind::Span {
+            self.passed_over += 1;
+            return;
+        }
+        open.bytes += bytes;
+        self.bytes += bytes;
+        if event.kind == Kind::Span {
             open.spans.push(Arc::clone(event));
         } else {
             open.lines.push((span, Arc::clone(event)));
@@ -104,6 +125,7 @@ impl Assembly {
         let lost = self.open.drain().map(|(_, open)| open.spans.len() + open.lines.len());
         self.passed_over += lost.sum::<usize>() as u64;
         self.due.clear();
+        self.bytes = 0;
     }
 
     /// Says whether no trace is being assembled.
@@ -138,7 +160,9 @@ impl Assembly {
                 self.due.push_back((due, trace));
                 continue;
             }
-            match self.open.remove(&trace) {
+            let open = self.open.remove(&trace);
+            self.bytes = self.bytes.saturating_sub(open.as_ref().map_or(0, |open| open.bytes));
+            match open {
                 Some(open) if open.is_cut => {
                     self.passed_over += (open.spans.len() + open.lines.len()) as u64;
                 }
@@ -183,7 +207,9 @@ impl Desk<'_> {
                 continue;
             };
             let name = event.attributes.text(keys::SPAN_NAME).unwrap_or("span").into();
-            let Some(op) = self.operations.number(service, &name, limits.operations_max) else {
+            let Some(op) =
+                self.operations.number(service, &name, event.time, limits.operations_max)
+            else {
                 continue;
             };
             // A copy that came twice is one span.
@@ -215,7 +241,9 @@ impl Desk<'_> {
             reading.marks.extend(self.operations.mark(reading.op, feature, limits.features_max));
         }
         let end = spans.iter().map(|span| span.event.time).max()?;
-        let rows = (0..spans.len()).filter_map(|index| self.row(&spans, index, limits)).collect();
+        let mut rows: Vec<Row> =
+            (0..spans.len()).filter_map(|index| self.row(&spans, index, limits)).collect();
+        share_out(&mut rows);
         Some(Digest { trace, end, rows })
     }
 
@@ -230,19 +258,29 @@ impl Desk<'_> {
             let Some(span) = spans.get(index) else { continue };
             let parent = span.event.trace.parent_span_id.and_then(|id| at.get(&id).copied());
             let Some(parent) = parent.filter(|parent| *parent != index) else { continue };
-            let called = self
-                .operations
-                .get(span.op)
-                .map(|operation| format!("{} {}", operation.service, operation.name));
-            let Some(called) = called else { continue };
-            let feature = Feature { sort: Sort::Call, text: called.into() };
             if let Some(span) = spans.get_mut(index) {
                 span.parent = Some(parent);
             }
             if let Some(caller) = spans.get_mut(parent) {
                 caller.children.push(index);
-                caller.marks.extend(self.operations.mark(caller.op, feature, limits.features_max));
             }
+        }
+        for index in 0..spans.len() {
+            self.note_call(spans, index, limits);
+        }
+    }
+
+    /// Notes a call with whoever makes it: where a span is but the way, that is the span's caller.
+    fn note_call(&mut self, spans: &mut [Reading<'_>], index: usize, limits: &BaselineLimits) {
+        let Some(span) = spans.get(index) else { return };
+        let Some(parent) = span.parent.and_then(|parent| spans.get(parent)) else { return };
+        let caller = if is_way(spans, parent) { parent.parent } else { span.parent };
+        let called = self.operations.get(span.op);
+        let called = called.map(|called| format!("{} {}", called.service, called.name));
+        let Some((called, caller)) = called.zip(caller) else { return };
+        let feature = Feature { sort: Sort::Call, text: called.into() };
+        if let Some(caller) = spans.get_mut(caller) {
+            caller.marks.extend(self.operations.mark(caller.op, feature, limits.features_max));
         }
     }
 
@@ -261,9 +299,11 @@ impl Desk<'_> {
         let is_old = self.renewed.get(span.service).is_some_and(|at| begin < *at);
         Some(Row {
             op: span.op,
+            share: 1.0,
             marks: marks.into_boxed_slice(),
             parent: span.parent,
-            self_us: micros(self_time(spans, span)),
+            is_way: is_way(spans, span),
+            own_us: (!is_way(spans, span)).then(|| micros(own_time(spans, span))),
             way_us: way,
             is_heard: is_heard && !is_old,
             is_unreached: span.is_unreached,
@@ -271,8 +311,34 @@ impl Desk<'_> {
     }
 }
 
+/// Gives each span its share of a trace's spans of its operation.
+fn share_out(rows: &mut [Row]) {
+    let mut spans: BTreeMap<Op, f64> = BTreeMap::new();
+    for row in &*rows {
+        *spans.entry(row.op).or_default() += 1.0;
+    }
+    for row in rows {
+        row.share = spans.get(&row.op).map_or(1.0, |count| 1.0 / count);
+    }
+}
+
+/// Says whether a span stands for the way to another service: a client's span, which does nothing
+/// but wait for the other one.
+///
+/// Where nobody says so, it is the span that has a caller in its own service, and calls once.
+fn is_way(spans: &[Reading<'_>], span: &Reading<'_>) -> bool {
+    let service = |index: &usize| spans.get(*index).map(|span| span.service);
+    let [child] = span.children.as_slice() else { return false };
+    let calls_another = service(child) != Some(span.service);
+    let is_client = match span.event.attributes.text(keys::SPAN_KIND) {
+        Some(kind) => kind == "client",
+        None => span.parent.as_ref().and_then(service) == Some(span.service),
+    };
+    calls_another && is_client
+}
+
 /// Returns the time in which none of a span's children ran.
-fn self_time(spans: &[Reading<'_>], span: &Reading<'_>) -> Duration {
+fn own_time(spans: &[Reading<'_>], span: &Reading<'_>) -> Duration {
     let children = span.children.iter().filter_map(|child| spans.get(*child));
     let mut times: Vec<_> = children.map(|child| (child.begin, child.event.time)).collect();
     times.sort_unstable();

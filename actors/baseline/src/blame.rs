@@ -6,10 +6,11 @@ use tapio_model::{Text, TraceId};
 
 use crate::{
     BaselineLimits, Part,
-    assembly::{Digest, Row},
+    assembly::Row,
     change::{Change, Changes, How},
     latency::Slow,
     operation::{Mark, Op, Operations},
+    window::Segment,
 };
 
 /// How unlike a span must be to count.
@@ -46,6 +47,8 @@ pub(crate) struct Held {
 pub(crate) struct Suspect {
     pub(crate) score: f64,
     pub(crate) held: Vec<Held>,
+    /// Whether any of it is of the last minute: what is past only adds to that.
+    is_present: bool,
 }
 
 /// The services that unlike spans are blamed on.
@@ -63,15 +66,25 @@ impl Unlike {
         self.changes.is_empty() && self.slow.is_empty()
     }
 
+    /// Says whether a span is unlike enough to count.
+    pub(crate) fn is_unlike(&self, row: &Row, operations: &Operations) -> bool {
+        self.changes.contains_key(&row.op) && self.judge(row, operations).0 > UNLIKE_MIN
+    }
+
     /// Returns how unlike a span is, and by what most.
+    ///
+    /// A call or an everyday line that is new is no fault, but somebody who wants something else:
+    /// so it counts only beside a complaint, and what is missing beside it is no fault either.
     fn judge(&self, row: &Row, operations: &Operations) -> (f64, Option<Reason>) {
         let (mut appeared, mut vanished) = ((0.0, None), (0.0, None));
+        let mut is_elsewhere = false;
         for change in self.changes.get(&row.op).into_iter().flatten() {
             let has = |mark: &Mark| row.marks.binary_search(mark).is_ok();
             let (score, best) = match change.how {
                 How::Appeared if has(&change.mark) => {
                     let feature = operations.feature(row.op, change.mark);
                     let weight = feature.map_or(0.0, |feature| feature.weight());
+                    is_elsewhere |= feature.is_some_and(|feature| feature.is_wanted());
                     ((change.now / change.before).ln() * weight, &mut appeared)
                 }
                 How::Vanished { beside }
@@ -87,9 +100,12 @@ impl Unlike {
                 *best = (score, Some(Reason::Changed(*change)));
             }
         }
+        if is_elsewhere {
+            vanished = (0.0, None);
+        }
         let mut reason = if appeared.0 >= vanished.0 { appeared.1 } else { vanished.1 };
         let mut score = appeared.0 + vanished.0;
-        if let Some(slow) = self.slow.get(&row.op).filter(|slow| row.self_us > slow.from_us) {
+        if let Some(slow) = self.slow.get(&row.op).filter(|slow| row.own_us > Some(slow.from_us)) {
             score += SLOW_SCORE;
             reason = reason.or(Some(Reason::Slow(*slow)));
         }
@@ -97,15 +113,20 @@ impl Unlike {
     }
 }
 
-/// Blames the unlike spans of whole traces on services.
+/// Blames the unlike spans of whole traces on services. Of what is past, only the spans that are
+/// still looked at count; the others excuse their callers like any.
 pub(crate) fn blame(
-    digests: &[&Digest],
+    segments: &[Segment],
     unlike: &Unlike,
     operations: &Operations,
     limits: &BaselineLimits,
 ) -> Suspects {
     let mut suspects = Suspects::new();
-    for digest in digests {
+    let shown = |segment| {
+        let segment: &Segment = segment;
+        segment.digests.iter().map(move |digest| (segment, digest))
+    };
+    for (segment, digest) in segments.iter().flat_map(shown) {
         let rows = &digest.rows;
         let judged: Vec<_> = rows.iter().map(|row| unlike.judge(row, operations)).collect();
         let is_unlike = |index: usize| {
@@ -128,14 +149,18 @@ pub(crate) fn blame(
                 continue;
             };
             if !covered
+                && segment.shows(row)
                 && is_unlike(index)
                 && let Some(operation) = operations.get(row.op)
             {
                 let suspect = suspects.entry(operation.service.clone()).or_default();
-                suspect.add(row.op, *reason, score.min(limits.span_score_max), digest.trace);
+                let score = score.min(limits.span_score_max) * row.share;
+                suspect.add(row.op, *reason, score, digest.trace);
+                suspect.is_present |= !segment.is_past();
             }
         }
     }
+    suspects.retain(|_, suspect| suspect.is_present);
     suspects
 }
 

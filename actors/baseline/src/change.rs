@@ -15,6 +15,12 @@ const STILL_THERE: f64 = 0.8;
 /// An appeared feature must now be so many times as frequent.
 const APPEARED_TIMES: f64 = 5.0;
 
+/// Traces that must show now that something is gone.
+const SEEN_MIN: f64 = 2.0;
+
+/// What sums of fractions may lack to a whole.
+pub(crate) const NEARLY: f64 = 1e-6;
+
 /// How a feature changed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum How {
@@ -45,8 +51,8 @@ pub(crate) struct Change {
     /// Its share of the spans before and now.
     pub(crate) before: f64,
     pub(crate) now: f64,
-    /// The spans these are shares of, now.
-    pub(crate) spans: u32,
+    /// The traces these are shares of, now.
+    pub(crate) traces: f64,
 }
 
 /// The changes of all operations that have any.
@@ -61,7 +67,8 @@ pub(crate) fn changes(
 ) -> Changes {
     let mut changes = Changes::new();
     for (op, now) in &seen.by_op {
-        let Some(known) = learnt.by_op.get(op).filter(|it| it.spans >= limits.learnt_min) else {
+        let Some(known) = learnt.by_op.get(op).filter(|it| it.traces + NEARLY >= limits.learnt_min)
+        else {
             continue;
         };
         let compare = Compare { known, now, limits };
@@ -94,23 +101,23 @@ impl Compare<'_> {
     }
 
     fn appeared(&self) -> impl Iterator<Item = Change> {
-        let (of, of_now) = (f64::from(self.known.spans), f64::from(self.now.spans));
+        let (of, of_now) = (self.known.traces, self.now.traces);
         self.now.alone.iter().filter_map(move |(mark, hits_now)| {
-            let hits = f64::from(self.known.alone.get(mark).copied().unwrap_or_default());
-            let hits_now = f64::from(*hits_now);
+            let hits = self.known.alone.get(mark).copied().unwrap_or_default();
+            let hits_now = *hits_now;
             let (before, now) = (share(hits, of), share(hits_now, of_now));
             let is_new = hits / of <= self.limits.rare
                 && now > APPEARED_TIMES * before
                 && change(hits, of, hits_now, of_now) > self.limits.change_min;
-            let (how, spans) = (How::Appeared, self.now.spans);
-            is_new.then_some(Change { mark: *mark, how, before, now, spans })
+            let (how, traces) = (How::Appeared, of_now);
+            is_new.then_some(Change { mark: *mark, how, before, now, traces })
         })
     }
 
     fn vanished(&self, is_wanted: &dyn Fn(Mark) -> bool) -> impl Iterator<Item = Change> {
         let every = self.known.alone.iter().map(|(mark, hits)| {
             let hits_now = self.now.alone.get(mark).copied().unwrap_or_default();
-            (*mark, None, (*hits, self.known.spans), (hits_now, self.now.spans))
+            (*mark, None, (*hits, self.known.traces), (hits_now, self.now.traces))
         });
         let beside = self.known.together.iter().map(|((beside, mark), hits)| {
             let of = self.known.alone.get(beside).copied().unwrap_or_default();
@@ -119,18 +126,17 @@ impl Compare<'_> {
             (*mark, Some(*beside), (*hits, of), (hits_now, of_now))
         });
         let changes = every.chain(beside).filter_map(|(mark, beside, (hits, of), now)| {
-            let (hits_now, spans) = now;
-            if of < self.limits.learnt_min || spans < 2 || !is_wanted(mark) {
+            let (hits_now, of_now) = now;
+            let is_known = of + NEARLY >= self.limits.learnt_min && of_now + NEARLY >= SEEN_MIN;
+            if !is_known || !is_wanted(mark) {
                 return None;
             }
-            let (hits, of) = (f64::from(hits), f64::from(of));
-            let (hits_now, of_now) = (f64::from(hits_now), f64::from(spans));
             let is_gone = hits / of > self.limits.sure
                 && hits_now / of_now < STILL_THERE
                 && change(hits, of, hits_now, of_now) > self.limits.change_min;
             let (how, before, now) =
                 (How::Vanished { beside }, share(hits, of), share(hits_now, of_now));
-            is_gone.then_some(Change { mark, how, before, now, spans })
+            is_gone.then_some(Change { mark, how, before, now, traces: of_now })
         });
         changes.collect::<Vec<_>>().into_iter()
     }
@@ -138,7 +144,7 @@ impl Compare<'_> {
 
 #[cfg(test)]
 mod tests {
-    use tapio_model::Severity;
+    use tapio_model::{Severity, Timestamp};
 
     use super::*;
     use crate::{
@@ -158,7 +164,7 @@ mod tests {
     impl Scene {
         fn new() -> Self {
             let mut operations = Operations::default();
-            let op = operations.number(&"cart".into(), &"GET".into(), 9).unwrap();
+            let op = operations.number(&"cart".into(), &"GET".into(), Timestamp::ZERO, 9).unwrap();
             let mut mark = |severity, text: &str| {
                 let feature = Feature { sort: Sort::Line(severity), text: text.into() };
                 operations.mark(op, feature, 9).unwrap()
@@ -176,7 +182,9 @@ mod tests {
                         op: self.op,
                         marks: marks.to_vec().into(),
                         parent: None,
-                        self_us: 0.0,
+                        share: 1.0,
+                        is_way: false,
+                        own_us: None,
                         way_us: None,
                         is_heard: true,
                         is_unreached: false,

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
-    time::Duration,
 };
 
 use tapio_model::{
@@ -78,8 +77,6 @@ pub(crate) struct Look<'a> {
     pub(crate) network: Option<&'a SlowWays>,
     pub(crate) reached: Vec<Reached>,
     pub(crate) operations: &'a Operations,
-    /// How long the spans are that were looked at.
-    pub(crate) window: Duration,
 }
 
 impl Episodes {
@@ -254,7 +251,7 @@ fn sign(service: &Text, held: &Held, look: &Look<'_>) -> Option<Sign> {
                 How::Appeared => "appeared",
                 How::Vanished { .. } => "vanished",
             };
-            let message = tell_change(&operation, &feature.text, feature.sort, &change, look);
+            let message = tell_change(&operation, &feature.text, feature.sort, &change);
             let severity = match feature.sort {
                 Sort::Line(severity) => severity.max(Severity::Warn),
                 Sort::Call => Severity::Warn,
@@ -266,28 +263,20 @@ fn sign(service: &Text, held: &Held, look: &Look<'_>) -> Option<Sign> {
     }
 }
 
-fn tell_change(
-    operation: &str,
-    feature: &str,
-    sort: Sort,
-    change: &Change,
-    look: &Look<'_>,
-) -> String {
+fn tell_change(operation: &str, feature: &str, sort: Sort, change: &Change) -> String {
     let (does, lacks) = match sort {
         Sort::Line(_) => ("writes", "no longer writes"),
         Sort::Call => ("calls", "no longer calls"),
     };
     let percent = |share: f64| format!("{:.0} %", share * 100.0);
     let (before, now) = (percent(change.before), percent(change.now));
-    let (spans, seconds) = (change.spans, look.window.as_secs());
+    let traces = change.traces.round();
     match change.how {
         How::Appeared => format!(
-            "{operation} {does} {feature} in {now} of {spans} spans of the last {seconds} s; it was \
-             {before}"
+            "{operation} {does} {feature} in {now} of its last {traces} traces; it was {before}"
         ),
         How::Vanished { .. } => format!(
-            "{operation} {lacks} {feature}: {now} of {spans} spans of the last {seconds} s; it was \
-             {before}"
+            "{operation} {lacks} {feature}: {now} of its last {traces} traces; it was {before}"
         ),
     }
 }

@@ -64,7 +64,7 @@ impl Feature {
         match self.sort {
             Sort::Line(Severity::Error | Severity::Fatal) => 2.0,
             Sort::Line(Severity::Warn) => 1.0,
-            Sort::Line(Severity::Info | Severity::Debug | Severity::Trace) | Sort::Call => 0.25,
+            Sort::Line(Severity::Info | Severity::Debug | Severity::Trace) | Sort::Call => 0.0,
         }
     }
 

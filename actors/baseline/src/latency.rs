@@ -33,6 +33,9 @@ const OWN_SLOWER_US: f64 = 50_000.0;
 /// The way is the network's, and takes no time by itself.
 const WAY_SLOWER_US: f64 = 20_000.0;
 
+/// Ways that are known: names come from outside.
+const WAYS_KNOWN_MAX: usize = 20_000;
+
 /// Of the ways to and from a service, the slow ones must be so many.
 const WAYS_MIN: usize = 2;
 
@@ -67,18 +70,32 @@ type Way = (Text, Text);
 pub(crate) struct Times {
     own: BTreeMap<Op, Vec<f64>>,
     ways: BTreeMap<Way, Vec<f64>>,
+    /// Ways of which a span tells that does nothing else.
+    pure: BTreeSet<Way>,
 }
 
 impl Times {
-    pub(crate) fn of(digests: &[&Digest], operations: &Operations) -> Self {
+    /// Returns the times of whole traces; those of the ways of traces that are `as_ever`.
+    pub(crate) fn of<'a, Digests: IntoIterator<Item = &'a Digest>>(
+        digests: Digests,
+        operations: &Operations,
+        as_ever: impl Fn(&Digest) -> bool,
+    ) -> Self {
         let mut times = Self::default();
         for digest in digests {
+            let has_ways = as_ever(digest);
             for row in &digest.rows {
-                times.own.entry(row.op).or_default().push(row.self_us);
-                let Some(us) = row.way_us else { continue };
+                if let Some(us) = row.own_us {
+                    times.own.entry(row.op).or_default().push(us);
+                }
+                let Some(us) = row.way_us.filter(|_| has_ways) else { continue };
                 let service = |op: Op| operations.get(op).map(|it| it.service.clone());
                 let caller = row.parent.and_then(|parent| digest.rows.get(parent));
+                let is_pure = caller.is_some_and(|it| it.is_way);
                 if let Some(way) = caller.and_then(|it| service(it.op)).zip(service(row.op)) {
+                    if is_pure {
+                        times.pure.insert(way.clone());
+                    }
                     times.ways.entry(way).or_default().push(us);
                 }
             }
@@ -101,7 +118,36 @@ impl Latency {
     /// Forgets a service of which a new version runs.
     pub(crate) fn forget(&mut self, service: &str, ops: &BTreeSet<Op>) {
         self.own.retain(|op, _| !ops.contains(op));
+        self.held_own.retain(|op, _| !ops.contains(op));
         self.ways.retain(|(from, to), _| from != service && to != service);
+        self.held_ways.retain(|(from, to), _| from != service && to != service);
+    }
+
+    /// Forgets an operation that is known no more.
+    pub(crate) fn drop_operation(&mut self, op: Op) {
+        self.own.remove(&op);
+        self.held_own.remove(&op);
+    }
+
+    /// Forgets the ways of services that are known no more.
+    pub(crate) fn keep_ways(&mut self, services: &BTreeSet<&Text>) {
+        let is_known = |(from, to): &Way| services.contains(from) && services.contains(to);
+        self.ways.retain(|way, _| is_known(way));
+        self.held_ways.retain(|way, _| is_known(way));
+    }
+
+    /// Returns what it takes to know the times of an operation.
+    pub(crate) fn bytes_of(&self, op: Op) -> usize {
+        self.own.get(&op).map_or(0, |times| size_of::<(Op, VecDeque<f64>, u32)>() + bytes(times))
+    }
+
+    /// Returns what it takes to know the times of the ways.
+    pub(crate) fn bytes_of_ways(&self) -> usize {
+        let ways = self.ways.iter();
+        ways.map(|((from, to), times)| {
+            2 * (size_of::<Way>() + from.len() + to.len()) + bytes(times)
+        })
+        .sum()
     }
 
     /// Returns the operations that take longer by themselves.
@@ -124,31 +170,31 @@ impl Latency {
     /// Returns the service whose ways are slow to and from nearly everybody: it is its network.
     pub(crate) fn slow_network(&self, now: &Times) -> Option<SlowWays> {
         let slow = self.slow_ways(now);
-        let mut services: BTreeMap<&Text, (usize, usize, Option<Slow>)> = BTreeMap::new();
         let known = now.ways.iter().filter(|(way, times)| {
             times.len() >= WAY_SPANS_MIN
                 && self.ways.get(*way).is_some_and(|it| it.len() >= TIMES_MIN)
         });
-        for (way, _) in known {
-            for service in [&way.0, &way.1] {
-                let entry = services.entry(service).or_default();
-                entry.1 += 1;
-                if let Some(slow) = slow.get(way) {
-                    entry.0 += 1;
-                    let worst = entry.2.get_or_insert(*slow);
-                    if slow.now_us > worst.now_us {
-                        *worst = *slow;
-                    }
-                }
+        let mut services: BTreeMap<&Text, Ends<'_>> = BTreeMap::new();
+        for (way, times) in known {
+            let past = self.ways.get(way);
+            let is_always = now.pure.contains(way)
+                && past.is_some_and(|it| ALWAYS.compare(it, times).is_some());
+            for (service, other) in [(&way.0, &way.1), (&way.1, &way.0)] {
+                let ends = services.entry(service).or_default();
+                ends.add(slow.get(way), is_always.then_some(other));
             }
         }
-        let is_its_own = |(slow, of): (usize, usize)| {
-            slow >= WAYS_MIN && to_f64(slow) >= WAYS_SHARE * to_f64(of)
-        };
-        let candidates = services.into_iter().filter(|(_, (slow, of, _))| is_its_own((*slow, *of)));
-        let most = candidates.max_by_key(|(service, (slow, _, _))| (*slow, *service))?;
-        let (service, (slow, of, worst)) = most;
-        Some(SlowWays { service: service.clone(), slow, of, worst: worst? })
+        let its_own = services.iter().filter(|(_, ends)| ends.is_its_own(&services));
+        // The most ways first; of as many, the slowest.
+        let most = its_own.max_by(|(a_name, a), (b_name, b)| {
+            let by_time = |ends: &Ends<'_>| ends.worst.map_or(0.0, |slow| slow.now_us);
+            (a.slow.cmp(&b.slow))
+                .then(by_time(a).total_cmp(&by_time(b)))
+                .then_with(|| b_name.cmp(a_name))
+        });
+        let (service, ends) = most?;
+        let (slow, of, worst) = (ends.slow, ends.of, ends.worst?);
+        Some(SlowWays { service: (*service).clone(), slow, of, worst })
     }
 
     /// Learns the times of a segment, but for what is slow in it and has not been for long.
@@ -160,12 +206,50 @@ impl Latency {
             }
         }
         for (way, times) in &times.ways {
+            if !self.ways.contains_key(way) && self.ways.len() >= WAYS_KNOWN_MAX {
+                continue;
+            }
             let known = self.ways.entry(way.clone()).or_default();
             let held = self.held_ways.entry(way.clone()).or_default();
             if !is_held_back(WAY.compare(known, times).is_some(), held, held_max) {
                 remember(known, times);
             }
         }
+    }
+}
+
+/// The ways of a service.
+#[derive(Debug, Default)]
+struct Ends<'a> {
+    /// Slow ways, of how many.
+    slow: usize,
+    of: usize,
+    worst: Option<Slow>,
+    /// Where a way leads, or comes from, that is slow for nearly every request.
+    other: Option<&'a Text>,
+}
+
+impl<'a> Ends<'a> {
+    fn add(&mut self, slow: Option<&Slow>, other: Option<&'a Text>) {
+        self.of += 1;
+        let Some(slow) = slow else { return };
+        self.slow += 1;
+        self.other = other;
+        if self.worst.is_none_or(|worst| slow.now_us > worst.now_us) {
+            self.worst = Some(*slow);
+        }
+    }
+
+    fn is_mostly_slow(&self) -> bool {
+        self.slow > 0 && to_f64(self.slow) >= WAYS_SHARE * to_f64(self.of)
+    }
+
+    /// Says whether it is the network of the service, and not that of whoever is at the other end:
+    /// of a single way that is told by the other end's further ways, which all are well.
+    fn is_its_own(&self, services: &BTreeMap<&Text, Self>) -> bool {
+        let is_well =
+            |other: &Text| services.get(other).is_some_and(|ends| ends.of > 1 && ends.slow == 1);
+        self.is_mostly_slow() && (self.slow >= WAYS_MIN || self.other.is_some_and(is_well))
     }
 }
 
@@ -187,10 +271,14 @@ fn to_f64(count: usize) -> f64 {
 struct Bar {
     spans_min: usize,
     slower_us: f64,
+    /// The time now that must be so much longer is longer than this share of the others.
+    now: f64,
 }
 
-const OWN: Bar = Bar { spans_min: SPANS_MIN, slower_us: OWN_SLOWER_US };
-const WAY: Bar = Bar { spans_min: WAY_SPANS_MIN, slower_us: WAY_SLOWER_US };
+const OWN: Bar = Bar { spans_min: SPANS_MIN, slower_us: OWN_SLOWER_US, now: 0.5 };
+const WAY: Bar = Bar { spans_min: WAY_SPANS_MIN, slower_us: WAY_SLOWER_US, now: 0.5 };
+/// A delay of the network is everybody's: who speaks alone must be slow for four of five.
+const ALWAYS: Bar = Bar { spans_min: SPANS_MIN, slower_us: WAY_SLOWER_US, now: 0.2 };
 
 impl Bar {
     fn compare(&self, known: &VecDeque<f64>, times: &[f64]) -> Option<Slow> {
@@ -198,11 +286,15 @@ impl Bar {
             return None;
         }
         let known: Vec<_> = known.iter().copied().collect();
-        let (before_us, now_us) = (quantile(&known, LONGEST)?, median(times)?);
+        let (before_us, now_us) = (quantile(&known, LONGEST)?, quantile(times, self.now)?);
         let from_us = before_us + (now_us - before_us) * 0.3;
         let is_slow = now_us > before_us * SLOW_TIMES && now_us > before_us + self.slower_us;
         is_slow.then_some(Slow { before_us, now_us, from_us })
     }
+}
+
+fn bytes(times: &VecDeque<f64>) -> usize {
+    size_of::<f64>() * times.capacity()
 }
 
 fn remember(known: &mut VecDeque<f64>, times: &[f64]) {
@@ -262,7 +354,20 @@ mod tests {
         }
         let found = latency.slow_network(&times(&[0, 1])).unwrap();
         assert_eq!((&*found.service, found.slow, found.of), ("cart", 2, 2));
-        // One slow way is somebody's, and nobody knows whose.
+        // One slow way between two that have others is somebody's, and nobody knows whose.
         assert_eq!(latency.slow_network(&times(&[1])), None);
+        // The other end has ways that are well, and this one has no other.
+        let mut latency = Latency::default();
+        let all = [way("web", "cart"), way("web", "pay"), way("web", "ads")];
+        let times = |slow: &[usize]| {
+            let us = |at: usize| vec![if slow.contains(&at) { 200_000.0 } else { 900.0 }; 6];
+            let ways = all.iter().cloned().zip((0..).map(us)).collect();
+            Times { ways, pure: all.iter().cloned().collect(), ..Times::default() }
+        };
+        (0..2).for_each(|_| latency.learn(&times(&[]), &BTreeSet::new(), 40));
+        let found = latency.slow_network(&times(&[1])).unwrap();
+        assert_eq!((&*found.service, found.slow, found.of), ("pay", 1, 1));
+        let found = latency.slow_network(&times(&[0, 1, 2])).unwrap();
+        assert_eq!((&*found.service, found.slow, found.of), ("web", 3, 3));
     }
 }

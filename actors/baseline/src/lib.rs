@@ -19,6 +19,7 @@ mod operation;
 mod part;
 mod series;
 mod watch;
+mod window;
 
 pub use limits::BaselineLimits;
 pub use part::Part;

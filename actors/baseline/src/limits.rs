@@ -11,28 +11,38 @@ pub struct BaselineLimits {
     pub step: Duration,
     /// What is compared with all before it: so many segments.
     pub window_segments: usize,
+    /// A rare operation is looked at for longer, until so many traces of it are in.
+    pub window_traces: f64,
+    /// But not for more than so many segments.
+    pub window_segments_max: usize,
     /// Silence after which a trace is taken as complete.
     pub trace_idle: Duration,
     /// A gap in a node's log after which it is as if the node was never heard before.
     pub hearing_gap: Duration,
     /// How far ahead of the present an event may be dated.
     pub ahead_max: Duration,
-    /// Spans an operation must have had before anything is said of it.
-    pub learnt_min: u32,
+    /// Traces an operation must have been in before anything is said of it.
+    pub learnt_min: f64,
     /// A feature is rare up to this share of an operation's spans, and may then appear.
     pub rare: f64,
     /// A feature is sure from this share on, and may then vanish.
     pub sure: f64,
     /// The natural logarithm by which a change must be likelier than chance.
     pub change_min: f64,
-    /// The score at which a service is told: three spans that are as unlike as can be.
+    /// The score at which a service is told: three traces that are as unlike as can be.
     pub open_min: f64,
-    /// What one span can add to the score.
+    /// What the spans of one operation in one trace can add to the score.
     pub span_score_max: f64,
     /// Segments for which what is unlike is not learnt; what stays is normal afterwards.
     pub held_segments_max: u32,
-    /// Spans of an operation that are remembered with full weight; then the past counts half.
-    pub memory_spans: u32,
+    /// Traces of an operation that are remembered with full weight; then the past counts half.
+    pub memory_traces: f64,
+    /// What is learnt may take so many bytes; beyond, what was not seen for longest is forgotten.
+    pub learnt_bytes_max: usize,
+    /// The traces that are looked at may take so many bytes; others are passed over, and counted.
+    pub window_bytes_max: usize,
+    /// The events of traces that are being assembled may take so many bytes, likewise.
+    pub open_bytes_max: usize,
     /// Operations that are watched.
     pub operations_max: usize,
     /// Features of one operation.
@@ -61,17 +71,22 @@ impl Default for BaselineLimits {
         Self {
             step: Duration::from_secs(15),
             window_segments: 4,
+            window_traces: 6.0,
+            window_segments_max: 12,
             trace_idle: Duration::from_secs(5),
             hearing_gap: Duration::from_secs(60),
             ahead_max: Duration::from_secs(60),
-            learnt_min: 4,
+            learnt_min: 4.0,
             rare: 0.02,
             sure: 0.97,
             change_min: 3.0,
             open_min: 18.0,
             span_score_max: 6.0,
             held_segments_max: 40,
-            memory_spans: 4_000,
+            memory_traces: 1_000.0,
+            learnt_bytes_max: 128 << 20,
+            window_bytes_max: 128 << 20,
+            open_bytes_max: 64 << 20,
             operations_max: 20_000,
             features_max: 96,
             traces_max: 20_000,

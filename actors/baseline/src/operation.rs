@@ -1,12 +1,14 @@
 //! The operations there are: what a service does under one span name.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use ahash::AHashMap;
-use tapio_model::Text;
+use tapio_model::{Text, Timestamp};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::feature::Feature;
 
-/// An operation's number.
+/// An operation's number; none is given twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Op(u32);
 
@@ -19,6 +21,11 @@ pub(crate) struct Mark(u16);
 pub(crate) struct Operation {
     pub(crate) service: Text,
     pub(crate) name: Text,
+    /// When the latest of its spans ended.
+    pub(crate) seen: Timestamp,
+    /// What it takes to know it, without what was learnt of it.
+    pub(crate) bytes: usize,
+    key: u64,
     by_key: AHashMap<u64, Mark>,
     features: Vec<Feature>,
 }
@@ -27,43 +34,71 @@ pub(crate) struct Operation {
 #[derive(Debug, Default)]
 pub(crate) struct Operations {
     by_name: AHashMap<u64, Op>,
-    list: Vec<Operation>,
+    list: BTreeMap<Op, Operation>,
+    next: u32,
+    /// Whether there is no room for further ones, however few they are.
+    pub(crate) is_full: bool,
 }
 
 impl Operations {
-    /// Returns the number of an operation; nothing once there are too many.
-    pub(crate) fn number(&mut self, service: &Text, name: &Text, max: usize) -> Option<Op> {
+    /// Returns the number of an operation of which a span ended at `at`; nothing once there are too
+    /// many.
+    pub(crate) fn number(
+        &mut self,
+        service: &Text,
+        name: &Text,
+        at: Timestamp,
+        max: usize,
+    ) -> Option<Op> {
         let key = xxh3_64(service.as_bytes()).rotate_left(7) ^ xxh3_64(name.as_bytes());
         if let Some(op) = self.by_name.get(&key) {
+            let operation = self.list.get_mut(op)?;
+            operation.seen = operation.seen.max(at);
             return Some(*op);
         }
-        let op = Op(u32::try_from(self.list.len()).ok().filter(|_| self.list.len() < max)?);
+        if self.is_full || self.list.len() >= max {
+            return None;
+        }
+        let op = Op(self.next);
+        self.next = self.next.checked_add(1)?;
         self.by_name.insert(key, op);
-        self.list.push(Operation {
+        let operation = Operation {
             service: service.clone(),
             name: name.clone(),
+            seen: at,
+            bytes: size_of::<Operation>() + service.len() + name.len(),
+            key,
             by_key: AHashMap::new(),
             features: Vec::new(),
-        });
+        };
+        self.list.insert(op, operation);
         Some(op)
     }
 
     /// Returns the number of an operation's feature; nothing once there are too many.
     pub(crate) fn mark(&mut self, op: Op, feature: Feature, max: usize) -> Option<Mark> {
-        let operation = self.list.get_mut(usize::try_from(op.0).ok()?)?;
+        let operation = self.list.get_mut(&op)?;
         let key = feature.key();
         if let Some(mark) = operation.by_key.get(&key) {
             return Some(*mark);
         }
         let count = operation.features.len();
         let mark = Mark(u16::try_from(count).ok().filter(|_| count < max)?);
+        operation.bytes += size_of::<(u64, Mark, Feature)>() + feature.text.len();
         operation.by_key.insert(key, mark);
         operation.features.push(feature);
         Some(mark)
     }
 
+    /// Forgets an operation; it may come again under another number.
+    pub(crate) fn forget(&mut self, op: Op) {
+        if let Some(operation) = self.list.remove(&op) {
+            self.by_name.remove(&operation.key);
+        }
+    }
+
     pub(crate) fn get(&self, op: Op) -> Option<&Operation> {
-        self.list.get(usize::try_from(op.0).ok()?)
+        self.list.get(&op)
     }
 
     pub(crate) fn feature(&self, op: Op, mark: Mark) -> Option<&Feature> {
@@ -74,10 +109,19 @@ impl Operations {
         self.list.len()
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Op, &Operation)> {
+        self.list.iter().map(|(op, operation)| (*op, operation))
+    }
+
+    /// Returns the services that have an operation.
+    pub(crate) fn services(&self) -> BTreeSet<&Text> {
+        self.list.values().map(|operation| &operation.service).collect()
+    }
+
     /// Returns the operations of a service.
     pub(crate) fn of_service(&self, service: &str) -> impl Iterator<Item = Op> {
-        let is_its = move |(_, operation): &(u32, &Operation)| operation.service == service;
-        (0..).zip(&self.list).filter(is_its).map(|(number, _)| Op(number))
+        let is_its = move |(_, operation): &(Op, &Operation)| operation.service == service;
+        self.iter().filter(is_its).map(|(op, _)| op)
     }
 }
 
@@ -91,7 +135,8 @@ mod tests {
     #[test]
     fn numbers_are_stable_and_bounded() {
         let mut operations = Operations::default();
-        let mut number = |name: &str| operations.number(&"cart".into(), &name.into(), 2);
+        let mut number =
+            |name: &str| operations.number(&"cart".into(), &name.into(), Timestamp::ZERO, 2);
         let first = number("GET");
         assert_eq!((number("GET"), number("PUT").is_some(), number("POST")), (first, true, None));
         let op = first.unwrap();
@@ -101,5 +146,11 @@ mod tests {
         assert_eq!(operations.mark(op, line("b"), 1), None);
         assert_eq!(operations.feature(op, mark.unwrap()), Some(&line("a")));
         assert_eq!(operations.of_service("cart").count(), 2);
+        operations.forget(op);
+        assert_eq!((operations.len(), operations.feature(op, mark.unwrap())), (1, None));
+        let again = operations.number(&"cart".into(), &"GET".into(), Timestamp::ZERO, 2);
+        assert!(again.is_some_and(|again| again != op), "{again:?}");
+        operations.is_full = true;
+        assert_eq!(operations.number(&"cart".into(), &"HEAD".into(), Timestamp::ZERO, 9), None);
     }
 }

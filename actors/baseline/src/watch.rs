@@ -14,12 +14,13 @@ use crate::{
     assembly::{Assembly, Desk, Digest, service_of},
     blame::{Suspects, Unlike, blame},
     change::changes,
-    counts::Counts,
+    counts::{Counts, Seen},
     episode::{Episodes, Look},
     hearing::Hearing,
     latency::{Latency, Times},
     operation::{Op, Operations},
     series::AllSeries,
+    window::{Segment, Window, long},
 };
 
 /// What the watch has done.
@@ -31,21 +32,14 @@ pub struct BaselineStats {
     pub passed_over: u64,
     /// Operations that are known.
     pub operations: usize,
+    /// Operations that were forgotten to make room.
+    pub forgotten: u64,
+    /// What it takes to hold what is learnt.
+    pub learnt_bytes: usize,
     /// Anomalies that were told.
     pub anomalies: u64,
     /// Events that were dated too far ahead.
     pub ahead: u64,
-}
-
-/// A segment of time: what its traces showed.
-#[derive(Debug, Default)]
-struct Segment {
-    end: Timestamp,
-    digests: Vec<Digest>,
-    counts: Counts,
-    /// Operations that were unlike in a window with this segment: they are not learnt from it.
-    unlike: BTreeSet<Op>,
-    slow: BTreeSet<Op>,
 }
 
 /// What is normal, and what is not.
@@ -66,7 +60,7 @@ pub struct Watch {
     renewed: AHashMap<Text, Timestamp>,
     /// Traces whose segment is not over yet.
     coming: Vec<Digest>,
-    window: Vec<Segment>,
+    window: Window,
     /// The end of the next segment.
     next: Option<Timestamp>,
     stats: BaselineStats,
@@ -88,7 +82,7 @@ impl Watch {
             held: AHashMap::new(),
             renewed: AHashMap::new(),
             coming: Vec::new(),
-            window: Vec::new(),
+            window: Window::default(),
             next: None,
             stats: BaselineStats::default(),
         }
@@ -162,7 +156,7 @@ impl Watch {
             self.held.remove(op);
         }
         self.latency.forget(service, &ops);
-        for segment in &mut self.window {
+        for segment in &mut self.window.segments {
             segment.counts.by_op.retain(|op, _| !ops.contains(op));
             segment.digests.iter_mut().for_each(|digest| digest.mute(&ops));
         }
@@ -187,13 +181,61 @@ impl Watch {
             let at = end.after(self.limits.trace_idle);
             let whole = self.assembly.whole(at, &mut desk, &self.limits);
             self.stats.traces += whole.len() as u64;
-            self.coming.extend(whole);
+            self.admit(whole);
             told.extend(self.look(end));
             // With nothing to look at, time goes on with the next event.
             self.next = (!self.is_idle(end)).then(|| end.after(self.limits.step));
         }
         self.stats.anomalies += told.len() as u64;
         told
+    }
+
+    /// Takes whole traces in as far as there is room.
+    fn admit(&mut self, whole: Vec<Digest>) {
+        let coming = self.coming.iter().map(Digest::bytes).sum::<usize>();
+        let mut bytes = self.window.bytes() + coming;
+        for digest in whole {
+            bytes += digest.bytes();
+            if bytes > self.limits.window_bytes_max {
+                bytes -= digest.bytes();
+                self.assembly.passed_over += digest.rows.len() as u64;
+            } else {
+                self.coming.push(digest);
+            }
+        }
+    }
+
+    /// Forgets what was not seen for longest, as far as that takes too many bytes. What is looked
+    /// at stays: if that is too much, no further operations are learnt.
+    fn make_room(&mut self, end: Timestamp) {
+        let learnt = |op: Op| self.learnt.by_op.get(&op).map_or(0, Seen::bytes);
+        let known = self
+            .operations
+            .iter()
+            .map(|(op, it)| (it.seen, op, it.bytes + learnt(op) + self.latency.bytes_of(op)));
+        let mut known: Vec<_> = known.collect();
+        let of_ops: usize = known.iter().map(|(.., bytes)| bytes).sum();
+        let mut bytes = of_ops + self.latency.bytes_of_ways();
+        let max = self.limits.learnt_bytes_max;
+        if bytes > max {
+            known.sort_unstable();
+            let begin = end.before(long(&self.limits, self.limits.window_segments_max + 1));
+            for (seen, op, of_op) in known {
+                // A little more than needs be: not every time.
+                if bytes <= max - max / 8 || seen > begin {
+                    break;
+                }
+                self.operations.forget(op);
+                self.learnt.by_op.remove(&op);
+                self.held.remove(&op);
+                self.latency.drop_operation(op);
+                self.stats.forgotten += 1;
+                bytes = bytes.saturating_sub(of_op);
+            }
+            self.latency.keep_ways(&self.operations.services());
+        }
+        self.operations.is_full = bytes > max;
+        self.stats.learnt_bytes = bytes;
     }
 
     fn is_idle(&self, now: Timestamp) -> bool {
@@ -208,18 +250,24 @@ impl Watch {
     fn look(&mut self, end: Timestamp) -> Vec<Arc<Event>> {
         self.segment(end);
         let mut seen = Counts::default();
-        self.window.iter().for_each(|segment| seen.merge(&segment.counts));
-        let digests: Vec<_> = self.window.iter().flat_map(|it| &it.digests).collect();
-        let times = Times::of(&digests, &self.operations);
+        self.window.segments.iter().for_each(|segment| seen.merge(&segment.counts));
         let has_times = self.limits.has(Part::Latency);
-        let unlike = Unlike {
+        let mut unlike = Unlike {
             changes: changes(&self.learnt, &seen, &self.operations, &self.limits),
-            slow: if has_times { self.latency.slow(&times) } else { BTreeMap::new() },
+            slow: BTreeMap::new(),
         };
+        // The way of a request that went wrong is not the network's.
+        let present = self.window.present().flat_map(|segment| &segment.digests);
+        let times = Times::of(present, &self.operations, |digest| {
+            !digest.rows.iter().any(|row| unlike.is_unlike(row, &self.operations))
+        });
+        if has_times {
+            unlike.slow = self.latency.slow(&times);
+        }
         let suspects = if unlike.is_empty() {
             Suspects::new()
         } else {
-            blame(&digests, &unlike, &self.operations, &self.limits)
+            blame(&self.window.segments, &unlike, &self.operations, &self.limits)
         };
         let network = self.latency.slow_network(&times).filter(|_| has_times);
         let has_series = self.limits.has(Part::Metrics);
@@ -229,50 +277,43 @@ impl Watch {
             network: network.as_ref(),
             reached: self.series.reached(end).filter(|_| has_series).cloned().collect(),
             operations: &self.operations,
-            window: self.limits.step * u32::try_from(self.limits.window_segments).unwrap_or(1),
         };
         let told = self.episodes.tell(&look, &self.limits);
-        for segment in &mut self.window {
+        for segment in &mut self.window.segments {
             segment.unlike.extend(unlike.changes.keys());
             segment.slow.extend(unlike.slow.keys());
         }
         told
     }
 
-    /// Closes the segment that ends at `end`, and learns those that have left the window.
+    /// Closes the segment that ends at `end`, and learns what has left the window.
     fn segment(&mut self, end: Timestamp) {
         let digests: Vec<_> = self.coming.extract_if(.., |digest| digest.end <= end).collect();
-        let mut segment = Segment { end, digests, ..Segment::default() };
-        for row in segment.digests.iter().flat_map(|digest| &digest.rows) {
-            segment.counts.add(row);
+        if !digests.is_empty() {
+            self.window.segments.push(Segment::new(end, digests));
         }
-        if !segment.digests.is_empty() {
-            self.window.push(segment);
+        let (latency, operations) = (&mut self.latency, &self.operations);
+        self.window.age(end, &self.limits, |segment| {
+            let times = Times::of(&segment.digests, operations, |_| true);
+            latency.learn(&times, &segment.slow, self.limits.held_segments_max);
+        });
+        for (op, seen, is_unlike) in self.window.leave(end, &self.limits) {
+            self.learn(op, &seen, is_unlike && self.limits.has(Part::Held));
         }
-        let segments = u32::try_from(self.limits.window_segments).unwrap_or(u32::MAX);
-        let begin = end.before(self.limits.step.saturating_mul(segments));
-        let left: Vec<_> = self.window.extract_if(.., |segment| segment.end <= begin).collect();
-        left.iter().for_each(|segment| self.learn(segment));
+        self.make_room(end);
     }
 
-    fn learn(&mut self, segment: &Segment) {
-        for (op, seen) in &segment.counts.by_op {
-            let held = self.held.entry(*op).or_default();
-            let is_unlike = segment.unlike.contains(op) && self.limits.has(Part::Held);
-            if is_unlike && *held < self.limits.held_segments_max {
-                *held += 1;
-                continue;
-            }
-            // Once it was held back long enough, it is learnt until it is like what was learnt.
-            if !is_unlike {
-                *held = 0;
-            }
-            self.learnt.learn(*op, seen, self.limits.memory_spans);
+    fn learn(&mut self, op: Op, seen: &Seen, is_unlike: bool) {
+        let held = self.held.entry(op).or_default();
+        if is_unlike && *held < self.limits.held_segments_max {
+            *held += 1;
+            return;
         }
-        let digests: Vec<_> = segment.digests.iter().collect();
-        let times = Times::of(&digests, &self.operations);
-        let held_max = self.limits.held_segments_max;
-        self.latency.learn(&times, &segment.slow, held_max);
+        // Once it was held back long enough, it is learnt until it is like what was learnt.
+        if !is_unlike {
+            *held = 0;
+        }
+        self.learnt.learn(op, seen, self.limits.memory_traces);
     }
 }
 

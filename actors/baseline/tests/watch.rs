@@ -22,6 +22,8 @@ enum Fault {
     Unreached,
     /// `pay` takes a second.
     Slow,
+    /// Customers want another bank: `pay` calls `mint` instead, and writes so.
+    OtherWish,
 }
 
 /// The shop: `web` calls `pay`, `pay` calls `bank`; each request is a trace.
@@ -40,7 +42,10 @@ impl Shop {
         let has_bank = !matches!(fault, Fault::EarlyReturn | Fault::Unreached);
         self.line(("web", 1), millis + 1, Severity::Info, "serving");
         self.line(("pay", 2), millis + 11, Severity::Info, "charging");
-        if has_bank {
+        if fault == Fault::OtherWish {
+            self.span("mint", "POST /charge", (3, Some(2)), (millis + 15, millis + 25));
+            self.line(("pay", 2), millis + 26, Severity::Info, "charged at the mint");
+        } else if has_bank {
             self.span("bank", "POST /charge", (3, Some(2)), (millis + 15, millis + 25));
             self.line(("pay", 2), millis + 26, Severity::Info, "charged");
         }
@@ -52,7 +57,7 @@ impl Shop {
             Fault::Unreached => {
                 self.line(("pay", 2), millis + 27, Severity::Error, "connection refused by bank");
             }
-            Fault::None | Fault::EarlyReturn | Fault::Slow => {}
+            Fault::None | Fault::EarlyReturn | Fault::Slow | Fault::OtherWish => {}
         }
         self.span("pay", "charge", (2, Some(1)), (millis + 10, paid));
         self.span("web", "GET /buy", (1, None), (millis, served));
@@ -290,4 +295,134 @@ fn a_flood_of_traces_is_passed_over_and_counted() {
     }
     let stats = watch.stats();
     assert_eq!((stats.passed_over, stats.traces), (9 * 7, 0));
+}
+
+#[test]
+fn who_wants_something_else_is_no_fault() {
+    assert_eq!(told_after(3, Fault::OtherWish, BaselineLimits::default()), []);
+}
+
+#[test]
+fn what_happens_a_hundred_times_in_one_trace_happened_to_one_customer() {
+    let told = |traces: u64| {
+        let mut shop = Shop::default();
+        (0..3).for_each(|minute| shop.minute(minute, Fault::None));
+        for trace in 0..traces {
+            let at = 180_000 + i64::try_from(trace).unwrap() * 1_000;
+            shop.request(at, Fault::None);
+            for span in 10..110 {
+                shop.line(("pay", span), at + 20, Severity::Error, "java.lang.Boom in charge");
+                shop.span("pay", "charge", (span, Some(1)), (at + 15, at + 25));
+            }
+        }
+        shop.told(BaselineLimits::default()).len()
+    };
+    assert_eq!(told(2), 0);
+    assert!(told(9) > 0);
+}
+
+/// Three minutes of the usual, and then two in which `gift` is asked for every 40 s, after it was
+/// asked for ten times.
+fn rarely(fault: bool, window_segments_max: usize) -> usize {
+    let mut shop = Shop::default();
+    let gift = |shop: &mut Shop, at: i64, is_broken: bool| {
+        shop.requests += 1;
+        if is_broken {
+            shop.line(("gift", 1), at + 5, Severity::Error, "no paper left");
+        }
+        shop.span("gift", "wrap", (1, None), (at, at + 10));
+    };
+    (0..14).for_each(|minute| shop.minute(minute, Fault::None));
+    (0..10).for_each(|time| gift(&mut shop, time * 40_000 + 500, false));
+    (17..21).for_each(|time| gift(&mut shop, time * 40_000 + 500, fault));
+    shop.told(BaselineLimits { window_segments_max, ..BaselineLimits::default() }).len()
+}
+
+#[test]
+fn what_is_rare_is_looked_at_for_longer() {
+    assert!(rarely(true, 12) > 0);
+    assert_eq!((rarely(true, 4), rarely(false, 12)), (0, 0));
+}
+
+#[test]
+fn what_is_over_is_not_told_again() {
+    let mut shop = Shop::default();
+    (0..3).for_each(|minute| shop.minute(minute, Fault::None));
+    shop.minute(3, Fault::Exception);
+    // Whatever was unlike is the last that is heard.
+    let last = shop.told(BaselineLimits::default()).iter().map(|event| event.time).max().unwrap();
+    assert!(last <= Timestamp::from_secs(300), "{last:?}");
+}
+
+/// `web` asks `pay` and `cart` by a client's span each; the way to `pay` may be slow.
+fn by_clients(slow_ms: i64) -> Vec<Arc<Event>> {
+    let mut shop = Shop::default();
+    for second in 0..360_i64 {
+        let (at, slow) = (second * 1_000, if second < 180 { 0 } else { slow_ms });
+        shop.requests += 1;
+        shop.span("web", "GET /buy", (1, None), (at, at + 90 + slow));
+        shop.span("web", "HTTP GET", (2, Some(1)), (at + 5, at + 45 + slow));
+        shop.span("pay", "charge", (3, Some(2)), (at + 10 + slow / 2, at + 40 + slow / 2));
+        shop.span("web", "HTTP PUT", (4, Some(1)), (at + 50 + slow, at + 80 + slow));
+        shop.span("cart", "empty", (5, Some(4)), (at + 55 + slow, at + 75 + slow));
+    }
+    shop.told(BaselineLimits::default())
+}
+
+#[test]
+fn a_slow_way_is_that_of_the_end_whose_other_ways_are_no_better() {
+    let weights = weights(&by_clients(200));
+    let blamed: Vec<_> = weights.keys().cloned().collect();
+    assert_eq!(blamed, [("pay".to_owned(), "edge_latency".to_owned())]);
+    assert_eq!(by_clients(5), []);
+}
+
+/// Shows requests to a watch whose operations have ever new names, one a second.
+fn ever_new(limits: BaselineLimits) -> Watch {
+    let mut shop = Shop::default();
+    for second in 0..600_i64 {
+        shop.requests += 1;
+        let name = format!("GET /item/{second}");
+        shop.span("web", &name, (1, None), (second * 1_000, second * 1_000 + 9));
+        shop.span("pay", "charge", (2, Some(1)), (second * 1_000 + 2, second * 1_000 + 7));
+    }
+    shop.events.sort_by_key(|event| event.order());
+    let mut watch = Watch::new(limits);
+    for event in &shop.events {
+        watch.advance(event.time);
+        watch.observe(event, event.time);
+    }
+    watch
+}
+
+#[test]
+fn what_was_not_seen_for_longest_is_forgotten_first() {
+    let stats = ever_new(BaselineLimits::default()).stats();
+    assert_eq!((stats.operations, stats.forgotten), (586, 0), "the last segment is open");
+    let max = stats.learnt_bytes / 2;
+    let limits = BaselineLimits { learnt_bytes_max: max, ..BaselineLimits::default() };
+    let stats = ever_new(limits).stats();
+    assert!(stats.forgotten > 200 && stats.operations > 100, "{stats:?}");
+    assert!(stats.learnt_bytes <= max, "{stats:?}");
+    assert_eq!(stats.operations, 586 - usize::try_from(stats.forgotten).unwrap());
+}
+
+#[test]
+fn when_all_that_is_known_is_in_use_nothing_further_is_learnt() {
+    let limits = BaselineLimits { learnt_bytes_max: 20_000, ..BaselineLimits::default() };
+    let stats = ever_new(limits).stats();
+    assert!(stats.operations < 300, "{stats:?}");
+}
+
+#[test]
+fn traces_beyond_their_bytes_are_passed_over_and_counted() {
+    let usual = ever_new(BaselineLimits::default()).stats();
+    assert_eq!(usual.passed_over, 0);
+    let limits = BaselineLimits { window_bytes_max: 5_000, ..BaselineLimits::default() };
+    let stats = ever_new(limits).stats();
+    assert_eq!(stats.traces, usual.traces);
+    assert!(stats.passed_over > 100 && stats.passed_over < 1_200, "{stats:?}");
+    let limits = BaselineLimits { open_bytes_max: 2_000, ..BaselineLimits::default() };
+    let stats = ever_new(limits).stats();
+    assert!(stats.passed_over > 100 && stats.traces < usual.traces, "{stats:?}");
 }

@@ -160,7 +160,12 @@ fn draft(suspects: &[Suspect<'_>]) -> Option<Draft> {
             sign.first.message(),
         );
         let event = sign.first;
-        draft.symptom(event, event.message()).rule_out(SPEC.slug, because, &[event])
+        // Whoever was thought to be at fault before is explained by this one.
+        draft.touching(&event.place).symptom(event, event.message()).rule_out(
+            SPEC.slug,
+            because,
+            &[event],
+        )
     });
     let rivals = others.first().map_or(0.0, |second| second.score() / first.score().max(1.0));
     let draft = advise(draft, service, strongest.latest).sure(SURE - RIVALRY * rivals);
@@ -235,6 +240,13 @@ mod tests {
         assert_eq!(draft.evidence().len(), 3);
         assert_eq!(draft.ruled_out().len(), 1);
         assert!(draft.headline().ends_with("Pay#7 still"), "{}", draft.headline());
+    }
+
+    #[test]
+    fn who_was_named_before_is_touched_as_explained() {
+        let draft = one(BROKEN).unwrap();
+        let touched: Vec<_> = draft.touches().iter().map(ToString::to_string).collect();
+        assert!(touched.iter().any(|entity| entity == "service web"), "{touched:?}");
     }
 
     #[test]

@@ -7,9 +7,9 @@ pub(crate) const SCENES: &[Scene] = &[
     Scene::cause(
         "service_abnormal",
         "a service writes what it never wrote, and its caller no longer gets far enough to write",
-        r#"15s svc:shop/pay%pay Anomaly anomaly=log_template how=appeared score=90.0 was=0.0 is=0.9 name=charge msg="charge writes charge request failed in 90 % of 40 spans of the last 15 s; it was 0 %"
-         15s svc:shop/web%web Anomaly anomaly=log_template how=vanished score=20.0 was=1.0 is=0.2 name=buy msg="buy no longer writes order placed: 20 % of 40 spans of the last 15 s; it was 100 %"
-         30s svc:shop/pay%pay Anomaly anomaly=log_template how=appeared score=108.0 was=0.0 is=0.9 name=charge msg="charge writes charge request failed in 92 % of 80 spans of the last 30 s; it was 0 %""#,
+        r#"15s svc:shop/pay%pay Anomaly anomaly=log_template how=appeared score=90.0 was=0.0 is=0.9 name=charge msg="charge writes charge request failed in 90 % of its last 40 traces; it was 0 %"
+         15s svc:shop/web%web Anomaly anomaly=log_template how=vanished score=20.0 was=1.0 is=0.2 name=buy msg="buy no longer writes order placed: 20 % of its last 40 traces; it was 100 %"
+         30s svc:shop/pay%pay Anomaly anomaly=log_template how=appeared score=108.0 was=0.0 is=0.9 name=charge msg="charge writes charge request failed in 92 % of its last 80 traces; it was 0 %""#,
     ),
     Scene::cause(
         "service_abnormal",
@@ -21,8 +21,8 @@ pub(crate) const SCENES: &[Scene] = &[
     Scene::cause(
         "service_abnormal",
         "a service stops calling another, and is taken out",
-        r#"15s svc:shop/cart%cart Anomaly anomaly=call how=vanished score=70.0 was=1.0 is=0.0 name=AddItem msg="AddItem no longer calls redis SET: 0 % of 30 spans of the last 15 s; it was 100 %"
-         15s svc:shop/web%web Anomaly anomaly=log_template how=vanished score=20.0 was=1.0 is=0.2 name=buy msg="buy no longer writes order placed: 20 % of 40 spans of the last 15 s; it was 100 %"
+        r#"15s svc:shop/cart%cart Anomaly anomaly=call how=vanished score=70.0 was=1.0 is=0.0 name=AddItem msg="AddItem no longer calls redis SET: 0 % of its last 30 traces; it was 100 %"
+         15s svc:shop/web%web Anomaly anomaly=log_template how=vanished score=20.0 was=1.0 is=0.2 name=buy msg="buy no longer writes order placed: 20 % of its last 40 traces; it was 100 %"
          20s shop/cart-1/cart@n1%cart ProbeFailed probe=readiness count=3 msg="Readiness probe failed: HTTP probe failed with statuscode: 503" trace=2
          21s shop/cart-1@n1%cart PodReadiness status=false reason=ContainersNotReady trace=2
          21s svc:shop/cart%cart EndpointsChanged ready=1 not_ready=1 trace=2"#,
@@ -32,8 +32,8 @@ pub(crate) const SCENES: &[Scene] = &[
         "spans say themselves who failed first, and what it writes then is new",
         r#"0s svc:shop/pay%pay Span name="POST /charge" status=error span_kind=server dur=200ms trace=7 span=2 parent=1 msg="card processor answered 500"
          1ms svc:shop/web%web Span name="POST /buy" status=error span_kind=server dur=300ms trace=7 span=1
-         15s svc:shop/pay%pay Anomaly anomaly=log_template how=appeared score=90.0 was=0.0 is=0.9 name=charge msg="charge writes card processor answered in 90 % of 40 spans of the last 15 s; it was 0 %"
-         15s svc:shop/web%web Anomaly anomaly=log_template how=vanished score=30.0 was=1.0 is=0.2 name=buy msg="buy no longer writes order placed: 20 % of 40 spans of the last 15 s; it was 100 %""#,
+         15s svc:shop/pay%pay Anomaly anomaly=log_template how=appeared score=90.0 was=0.0 is=0.9 name=charge msg="charge writes card processor answered in 90 % of its last 40 traces; it was 0 %"
+         15s svc:shop/web%web Anomaly anomaly=log_template how=vanished score=30.0 was=1.0 is=0.2 name=buy msg="buy no longer writes order placed: 20 % of its last 40 traces; it was 100 %""#,
     ),
     Scene::cause(
         "bad_rollout",
@@ -42,8 +42,8 @@ pub(crate) const SCENES: &[Scene] = &[
          2s shop/cart-older-aaaaa/cart%cart Log msg=served trace=2
          3s shop/cart-newer-bbbbb/cart%cart Exception msg="NullPointerException" trace=2
          4s shop/cart-newer-bbbbb/cart%cart Exception msg="NullPointerException" trace=2
-         15s svc:shop/cart%cart Anomaly anomaly=log_template how=appeared score=90.0 was=0.0 is=0.5 name=AddItem msg="AddItem writes NullPointerException in 50 % of 40 spans of the last 15 s; it was 0 %"
-         30s svc:shop/cart%cart Anomaly anomaly=log_template how=appeared score=90.0 was=0.0 is=0.5 name=AddItem msg="AddItem writes NullPointerException in 50 % of 40 spans of the last 30 s; it was 0 %""#,
+         15s svc:shop/cart%cart Anomaly anomaly=log_template how=appeared score=90.0 was=0.0 is=0.5 name=AddItem msg="AddItem writes NullPointerException in 50 % of its last 40 traces; it was 0 %"
+         30s svc:shop/cart%cart Anomaly anomaly=log_template how=appeared score=90.0 was=0.0 is=0.5 name=AddItem msg="AddItem writes NullPointerException in 50 % of its last 40 traces; it was 0 %""#,
     ),
     Scene::cause(
         "cpu_throttling",
@@ -72,13 +72,13 @@ pub(crate) const SCENES: &[Scene] = &[
         "a container is killed at its limit, and its callers' lines are missing",
         r#"0s shop/pay-1/pay@n1%pay OomKill constraint=memcg pid=7 proc=pay trace=2
          1s shop/pay-1/pay@n1%pay ContainerTerminated exit=137 reason=OOMKilled trace=2
-         15s svc:shop/pay%pay Anomaly anomaly=log_template how=vanished score=50.0 was=1.0 is=0.0 name=charge msg="charge no longer writes charged: 0 % of 9 spans of the last 15 s; it was 100 %"
-         30s svc:shop/pay%pay Anomaly anomaly=log_template how=vanished score=50.0 was=1.0 is=0.0 name=charge msg="charge no longer writes charged: 0 % of 9 spans of the last 30 s; it was 100 %""#,
+         15s svc:shop/pay%pay Anomaly anomaly=log_template how=vanished score=50.0 was=1.0 is=0.0 name=charge msg="charge no longer writes charged: 0 % of its last 9 traces; it was 100 %"
+         30s svc:shop/pay%pay Anomaly anomaly=log_template how=vanished score=50.0 was=1.0 is=0.0 name=charge msg="charge no longer writes charged: 0 % of its last 9 traces; it was 100 %""#,
     ),
     Scene::unknown(
         "service_abnormal",
         "two services are unlike themselves, and neither much more than the other",
-        r#"15s svc:shop/pay%pay Anomaly anomaly=log_template how=appeared score=90.0 was=0.0 is=0.9 name=charge msg="charge writes retry in 90 % of 40 spans of the last 15 s; it was 0 %"
+        r#"15s svc:shop/pay%pay Anomaly anomaly=log_template how=appeared score=90.0 was=0.0 is=0.9 name=charge msg="charge writes retry in 90 % of its last 40 traces; it was 0 %"
          15s svc:shop/web%web Anomaly anomaly=self_time how=rose score=80.0 was=9.0 is=120.0 name=buy msg="buy takes 120 ms by itself; it took 9 ms at most""#,
     ),
     Scene::healthy(
