@@ -72,7 +72,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tapio-direct", &["tapio-bus", "tapio-model", "tapio-shard", "tapio-telemetry", "tapio-wire"]),
     (
         "tapio-eval",
-        &["tapio-collect", "tapio-collect-host", "tapio-collect-kube", "tapio-model", "tapio-wire"],
+        &[
+            "tapio-collect",
+            "tapio-collect-host",
+            "tapio-collect-kube",
+            "tapio-engine",
+            "tapio-model",
+            "tapio-patterns",
+            "tapio-wire",
+        ],
     ),
     (
         "tapio-node",

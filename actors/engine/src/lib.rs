@@ -15,6 +15,7 @@ mod timers;
 mod trace;
 mod view;
 mod weigh;
+mod weight;
 
 pub use directory::{Admission, Directory};
 pub use incident::{Handed, IncidentRef, Incidents, IncidentsCut, Joined, Question};
@@ -26,3 +27,4 @@ pub use shard::{Cut, Live, Output, Restored, Shard};
 pub use timers::Timers;
 pub use trace::{Effects, Found, Trace};
 pub use view::View;
+pub use weight::{Points, Weight};

@@ -10,7 +10,7 @@ use tapio_model::{
     Text, Timestamp, Verdict,
 };
 
-use crate::{Limits, incident::Incident};
+use crate::{Limits, Points, incident::Incident};
 
 /// How much earlier than its cause an effect may seem to begin: clocks of two witnesses differ.
 const SKEW: Duration = Duration::from_secs(2);
@@ -26,12 +26,6 @@ pub(crate) fn narrate(
     let findings = &incident.findings;
     let root = root_finding(findings)?;
     let consequences = consequences(findings, root);
-    let bonus = consequences.len().min(3);
-    let confidence = match root.verdict {
-        // Each kind of consequence that followed as it should is a witness.
-        Verdict::Cause => [0.0, 0.01, 0.02, 0.03].get(bonus).copied().unwrap_or_default(),
-        Verdict::Unknown { .. } => 0.0,
-    };
     let chain = chain(findings, root, limits.chain_links_max);
     let event_ids: BTreeSet<EventId> =
         findings.iter().flat_map(|it| &it.evidence).map(|evidence| evidence.event).collect();
@@ -39,6 +33,7 @@ pub(crate) fn narrate(
     let entities: BTreeSet<&Entity> = findings.iter().flat_map(|it| &it.touches).collect();
     let traces: BTreeSet<_> = findings.iter().map(|it| it.id.trace).collect();
     let (lost, late) = gaps(findings);
+    let confidence = confidence(root, consequences.len(), lost > 0);
     Some(Story {
         id: incident.id,
         telling,
@@ -51,7 +46,7 @@ pub(crate) fn narrate(
         summary: summary(incident, root, &consequences),
         root_cause: cite(root.root_cause.clone(), root.evidence.iter().map(|it| it.event)),
         root_cause_event: root.root,
-        confidence: Confidence::new((root.confidence.get() + confidence).min(0.99)),
+        confidence,
         class: root.class,
         chain,
         recommendation: recommendation(root),
@@ -65,6 +60,17 @@ pub(crate) fn narrate(
         references,
         predecessor: incident.predecessor,
     })
+}
+
+/// Says how sure the whole is: each kind of consequence that followed as it should is a witness of
+/// a decided root, and what any of its traces lost is missing.
+fn confidence(root: &Finding, consequences: usize, is_lossy: bool) -> Confidence {
+    let gaps = (root.missing.len(), root.lost > 0, is_lossy);
+    match root.verdict {
+        Verdict::Cause => Points::FITTED.with_consequences(root.confidence, consequences, gaps),
+        // It goes by its best candidate, which no consequence speaks for.
+        Verdict::Unknown { .. } => root.confidence,
+    }
 }
 
 /// Adds up what was lost and late: once for each life of a trace, as its latest finding knows it.

@@ -63,6 +63,8 @@ pub struct Draft {
     pub(crate) class: EvidenceClass,
     /// How sure its evidence makes it, where that can be computed.
     pub(crate) sure: Option<f64>,
+    /// How many patterns in force are known to cause it.
+    pub(crate) causes: usize,
     pub(crate) evidence: Vec<Evidence>,
     pub(crate) touches: Vec<Entity>,
     pub(crate) title: Text,
@@ -90,6 +92,7 @@ impl Draft {
             root: root.id,
             class,
             sure: None,
+            causes: 0,
             evidence: vec![evidence(root, Role::Root, text.into())],
             title: Text::default(),
             root_cause: Text::default(),

@@ -67,17 +67,32 @@ impl Rules {
 /// Patterns that are in force together.
 #[derive(Debug)]
 pub(crate) struct PatternSet {
-    patterns: Vec<(u64, Arc<dyn Pattern>)>,
+    patterns: Vec<Known>,
     wake_set: u64,
+}
+
+/// A pattern, and what the set knows of it.
+#[derive(Debug)]
+struct Known {
+    wakes_on: u64,
+    /// Patterns of the set that are known to cause it.
+    causes: usize,
+    pattern: Arc<dyn Pattern>,
 }
 
 impl PatternSet {
     fn new(patterns: &Patterns) -> Self {
-        let patterns: Vec<_> = patterns
-            .iter()
-            .map(|pattern| (pattern.spec().wake_set(), Arc::clone(pattern)))
-            .collect();
-        let wake_set = patterns.iter().fold(0, |all, (set, _)| all | set);
+        let leads_to = |slug| {
+            let causes = patterns.iter().filter(|it| it.spec().leads_to.contains(&slug));
+            causes.count()
+        };
+        let known = patterns.iter().map(|pattern| Known {
+            wakes_on: pattern.spec().wake_set(),
+            causes: leads_to(pattern.spec().slug),
+            pattern: Arc::clone(pattern),
+        });
+        let patterns: Vec<_> = known.collect();
+        let wake_set = patterns.iter().fold(0, |all, known| all | known.wakes_on);
         Self { patterns, wake_set }
     }
 
@@ -88,10 +103,12 @@ impl PatternSet {
 
     /// Asks every pattern that wakes on one of these kinds.
     pub(crate) fn drafts(&self, signs: u64, view: &View<'_>) -> Vec<(&'static Spec, Draft)> {
-        let awake = self.patterns.iter().filter(|(set, _)| set & signs != 0);
+        let awake = self.patterns.iter().filter(|known| known.wakes_on & signs != 0);
         awake
-            .flat_map(|(_, pattern)| {
-                pattern.detect(view).into_iter().map(|draft| (pattern.spec(), draft))
+            .flat_map(|known| {
+                let drafts = known.pattern.detect(view).into_iter();
+                let (spec, causes) = (known.pattern.spec(), known.causes);
+                drafts.map(move |draft| (spec, Draft { causes, ..draft }))
             })
             .collect()
     }

@@ -3,11 +3,18 @@
 use std::collections::BTreeSet;
 
 use tapio_model::{
-    Confidence, Entity, Evidence, EvidenceClass, Finding, FindingId, Hypothesis, Incarnation, Role,
-    Slug, Text, TraceId, Verdict,
+    Confidence, Entity, Evidence, Finding, FindingId, Hypothesis, Incarnation, Role, Slug, Text,
+    TraceId, Verdict,
 };
 
-use crate::{Doubt, Draft, Spec};
+use crate::{Doubt, Draft, Points, Spec, Weight};
+
+/// How much surer a decided finding is than one whose deciding evidence is missing: of two that
+/// look alike, one is right about every other time.
+///
+/// # Source
+/// docs/calibration.md, guesses.
+const GUESS: f64 = 0.5;
 
 /// Which trace the drafts come from, and what it knows of its own gaps.
 #[derive(Debug, Clone, Copy)]
@@ -107,13 +114,13 @@ fn hypothesis(slug: &str, title: &Text, draft: &Draft, origin: Origin) -> Hypoth
     Hypothesis {
         pattern: slug.into(),
         text: title.clone(),
-        confidence: Confidence::new(confidence(draft, origin) * 0.55),
+        confidence: Confidence::new(confidence(draft, origin).get() * GUESS),
     }
 }
 
 fn finding(spec: &Spec, mut draft: Draft, origin: Origin, verdict: Verdict) -> Finding {
     let confidence = match &verdict {
-        Verdict::Cause => Confidence::new(confidence(&draft, origin)),
+        Verdict::Cause => confidence(&draft, origin),
         Verdict::Unknown { hypotheses, .. } => {
             hypotheses.first().map_or(Confidence::new(0.0), |best| best.confidence)
         }
@@ -173,33 +180,22 @@ fn anchor(subject: &Entity, touches: &BTreeSet<Entity>) -> Entity {
     named.min().map_or_else(|| subject.clone(), |(_, entity)| entity.clone())
 }
 
-/// Weighs a draft by the class of its evidence, its witnesses, and what is missing.
+/// Weighs a draft by what speaks for it and what is missing.
 ///
 /// # Source
-/// The ranking of docs/adr/0005-verdict.md. The figures are a ranking, not yet a calibration: they
-/// order answers rightly, and are to be fitted on labelled recordings.
-fn confidence(draft: &Draft, origin: Origin) -> f64 {
-    let by_class = match draft.class {
-        EvidenceClass::KernelProof => 0.93,
-        EvidenceClass::ObjectStatus => 0.84,
-        EvidenceClass::EventText => 0.74,
-        EvidenceClass::LogTemplate => 0.6,
-        EvidenceClass::CoOccurrence => 0.4,
-    };
-    let base = draft.sure.unwrap_or(by_class);
-    let sources: BTreeSet<_> = draft.evidence.iter().map(|evidence| evidence.source).collect();
-    let witnesses = match sources.len() {
-        0 | 1 => 0.0,
-        2 => 0.02,
-        3 => 0.04,
-        _ => 0.05,
-    };
-    let missing = match draft.missing.len() {
-        0 => 0.0,
-        1 => 0.08,
-        2 => 0.14,
-        _ => 0.2,
-    };
-    let lost = if origin.lost > 0 { 0.05 } else { 0.0 };
-    base + witnesses - missing - lost
+/// The ranking of docs/adr/0005-verdict.md; the points are those of docs/calibration.md.
+fn confidence(draft: &Draft, origin: Origin) -> Confidence {
+    let missing: BTreeSet<_> = draft.missing.iter().collect();
+    let (points, missing, is_lossy) = (Points::FITTED, missing.len(), origin.lost > 0);
+    if let Some(sure) = draft.sure {
+        return points.computed(sure, missing, is_lossy);
+    }
+    points.confidence(&Weight {
+        class: draft.class,
+        events: draft.evidence.len(),
+        causes: draft.causes,
+        consequences: 0,
+        missing,
+        is_lossy,
+    })
 }

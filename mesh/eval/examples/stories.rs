@@ -50,7 +50,8 @@ fn replay(path: &Path, is_loud: bool) -> Result<(), Box<dyn Error>> {
     let account = recording.account();
     println!("  {} events, not read: {:?}", account.events, account.rejected);
     for story in stories.values() {
-        println!("  {} ({:?}): {}", story.pattern, story.verdict, story.title);
+        let Story { pattern, confidence, verdict, title, .. } = story;
+        println!("  {pattern}, {confidence} ({verdict:?}): {title}");
     }
     Ok(())
 }

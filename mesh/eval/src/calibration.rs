@@ -1,6 +1,11 @@
 //! Whether confidence means what it says.
 
-use crate::statistics::{mean, quantile, ratio};
+use std::collections::BTreeMap;
+
+use crate::{
+    dice::Dice,
+    statistics::{mean, quantile, ratio},
+};
 
 /// Bins of a reliability diagram.
 pub const BINS: u8 = 10;
@@ -82,7 +87,7 @@ pub(crate) fn calibration_interval(claims: &[Claim]) -> (f64, f64) {
     let mut dice = Dice(SEED);
     let errors: Vec<f64> = (0..RESAMPLES)
         .map(|_| {
-            let drawn = (0..claims.len()).filter_map(|_| claims.get(dice.below(claims.len())));
+            let drawn = (0..claims.len()).filter_map(|_| claims.get(dice.place(claims.len())));
             calibration_error(&drawn.copied().collect::<Vec<_>>())
         })
         .collect();
@@ -90,19 +95,44 @@ pub(crate) fn calibration_interval(claims: &[Claim]) -> (f64, f64) {
     (end(0.025), end(0.975))
 }
 
-/// Numbers from a seed.
+/// Returns the 95 % interval of the calibration error of claims that come in clusters: whole
+/// clusters are drawn, for what is claimed of one thing hangs together.
 ///
 /// # Source
-/// `SplitMix64`: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.
-struct Dice(u64);
+/// Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8.
+pub(crate) fn clustered_interval(claims: &[(usize, Claim)]) -> (f64, f64) {
+    let mut clusters: BTreeMap<usize, Sums> = BTreeMap::new();
+    for (cluster, claim) in claims {
+        add(clusters.entry(*cluster).or_default(), claim);
+    }
+    let clusters: Vec<Sums> = clusters.into_values().collect();
+    let mut dice = Dice(SEED);
+    let errors: Vec<f64> = (0..RESAMPLES)
+        .map(|_| {
+            let drawn =
+                (0..clusters.len()).filter_map(|_| clusters.get(dice.place(clusters.len())));
+            let mut sums = Sums::default();
+            for cluster in drawn {
+                for (sum, part) in sums.iter_mut().zip(cluster) {
+                    *sum = (sum.0 + part.0, sum.1 + part.1);
+                }
+            }
+            let all: f64 = sums.iter().map(|(claims, _)| claims).sum();
+            sums.iter().map(|(_, excess)| excess.abs()).sum::<f64>() / all.max(1.0)
+        })
+        .collect();
+    let end = |share| quantile(&errors, share).unwrap_or_default();
+    (end(0.025), end(0.975))
+}
 
-impl Dice {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let end = u64::try_from(end).unwrap_or(u64::MAX).max(1);
-        usize::try_from((mixed ^ (mixed >> 31)) % end).unwrap_or_default()
+/// Of each bin, how many claims there are, and by how much they are too sure in sum.
+type Sums = [(f64, f64); BINS as usize];
+
+fn add(sums: &mut Sums, claim: &Claim) {
+    let bins = (1..=BINS).zip(sums);
+    let is_in = |bin: u8| claim.confidence < f64::from(bin) / f64::from(BINS) || bin == BINS;
+    if let Some((_, sum)) = bins.into_iter().find(|(bin, _)| is_in(*bin)) {
+        *sum = (sum.0 + 1.0, sum.1 + claim.confidence - claim.truth());
     }
 }
 
@@ -138,6 +168,19 @@ mod tests {
         };
         assert!(width(50) < width(2) / 3.0, "{} {}", width(50), width(2));
         assert_eq!(calibration_interval(&[]), (0.0, 0.0));
+    }
+
+    #[test]
+    fn claims_of_one_thing_are_drawn_together() {
+        let each = claims(0.8, 400, 500);
+        let alone: Vec<_> = each.iter().copied().enumerate().collect();
+        let in_tens: Vec<_> = alone.iter().map(|(at, claim)| (at / 10, *claim)).collect();
+        let width = |claims: &[(usize, Claim)]| {
+            let (from, to) = clustered_interval(claims);
+            to - from
+        };
+        assert!(width(&in_tens) > width(&alone) * 2.0, "{} {}", width(&in_tens), width(&alone));
+        assert_eq!(clustered_interval(&[]), (0.0, 0.0));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Importers: recordings become events. And the judge: what was told against what is true.
+//! Importers: recordings become events. The judge: what was told against what is true. And how
+//! sure one may be: scenes whose truth is known, played under hardships.
 //!
 //! A format is one file below `importers/` and one word in the list of [`importers()`]. Whatever
 //! the format, a recording is read as a stream: what is in memory at a time is bounded, every row
@@ -6,9 +7,12 @@
 
 mod account;
 mod calibration;
+mod dice;
 mod error;
+mod fit;
 mod grouping;
 mod heard;
+mod held_out;
 mod importers;
 mod input;
 mod interval;
@@ -19,12 +23,14 @@ mod recording;
 mod score;
 mod statistics;
 mod times;
+mod trial;
 mod write;
 
 pub use account::{ImportAccount, Progress, REJECTED_EXAMPLES_MAX, Rejected};
 pub use calibration::{BINS, Bin, Claim, bins};
 pub use error::ImportError;
 pub use heard::Heard;
+pub use held_out::{Calibration, Reliability, Share, Table};
 pub use importers::{detect_format, importer, importers, open_recording};
 pub use input::Input;
 pub use judge::Judgement;
@@ -32,4 +38,5 @@ pub use labels::{Fault, Labels};
 pub use read_ahead::{READ_AHEAD_CHUNKS_MAX, ReadAhead};
 pub use recording::{CHUNK_EVENTS_MAX, Importer, Recording};
 pub use score::{Case, Count, FalseStories, KindScore, Score};
+pub use trial::{Hardship, Trial, Trials, trials};
 pub use write::{RECORDING_VERSION, RecordingHeader, write_recording};

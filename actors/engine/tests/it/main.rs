@@ -6,3 +6,4 @@ mod regressions;
 mod shard;
 mod support;
 mod swap;
+mod weights;

@@ -1,5 +1,6 @@
 //! `tapio eval`: how right the stories are, on recordings of which the truth is known.
 
+mod calibration;
 mod chart;
 mod engine;
 mod history;
@@ -23,7 +24,7 @@ use crate::{exit::Usage, out::Out};
 #[derive(Debug, clap::Args)]
 pub(crate) struct EvalArgs {
     /// The recordings, each with its labels; several are judged one by one and together.
-    #[arg(required_unless_present = "plot")]
+    #[arg(required_unless_present_any = ["plot", "calibration"])]
     recordings: Vec<PathBuf>,
     /// Format of the recordings; found out without it.
     #[arg(long)]
@@ -36,6 +37,10 @@ pub(crate) struct EvalArgs {
     ablation: bool,
     #[command(flatten)]
     rules: RulesArgs,
+    /// Judges how sure the engine is: the scenes of all patterns, under what production does to
+    /// them, and beside them the recordings, if any.
+    #[arg(long, conflicts_with_all = ["without", "ablation", "record"])]
+    calibration: bool,
     /// Draws how often the stories are right that are so sure: an SVG.
     #[arg(long, value_name = "FILE.svg")]
     reliability: Option<PathBuf>,
@@ -95,10 +100,14 @@ pub(crate) fn run(args: &EvalArgs, out: Out) -> anyhow::Result<()> {
         }
         (_, date) => date,
     };
-    if !args.recordings.is_empty() {
+    if args.calibration {
+        calibration::run(args, out)?;
+    } else if !args.recordings.is_empty() {
         let report = report(args)?;
         if let Some(path) = &args.reliability {
-            save(path, &reliability::diagram(&report.whole.claims, &report.whole.score))?;
+            let Judged { claims, score, .. } = &report.whole;
+            let title = reliability::title("stories", score.into());
+            save(path, &reliability::diagram(claims, &title))?;
         }
         if let Some((path, date)) = args.record.as_ref().zip(date) {
             let of = args.recordings.iter().map(|path| name_of(path)).collect::<Vec<_>>();

@@ -21,7 +21,7 @@ use tapio_eval::RecordingHeader;
 /// # Errors
 /// None that happen: everything written is text and numbers.
 pub(crate) fn recording() -> io::Result<Vec<u8>> {
-    let mut script = script::Script::new();
+    let mut script = script::Script::new(script::SEED);
     traffic::play(&mut script);
     incident::play(&mut script);
     noise::play(&mut script);

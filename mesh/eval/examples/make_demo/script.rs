@@ -23,9 +23,12 @@ pub(crate) struct Script {
     seed: u64,
 }
 
+/// Where the numbers of what is kept begin.
+pub(crate) const SEED: u64 = 0x7461_7069_6f21;
+
 impl Script {
-    pub(crate) fn new() -> Self {
-        Self { events: BTreeMap::new(), seed: 0x7461_7069_6f21 }
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self { events: BTreeMap::new(), seed }
     }
 
     /// Writes an event; it arrives as long after its time as its source usually takes.
@@ -45,7 +48,7 @@ impl Script {
         self.events.into_values()
     }
 
-    /// Returns the next number of the fixed seed (`SplitMix64`).
+    /// Returns the next number of the seed (`SplitMix64`).
     pub(crate) fn random(&mut self) -> u64 {
         self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.seed ^ (self.seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

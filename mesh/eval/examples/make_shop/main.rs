@@ -1,9 +1,10 @@
 //! Writes the labelled recordings that Tapio's scores are watched on:
-//! `cargo run -p tapio-eval --example make_shop -- DIR`, then `tapio eval DIR/*.jsonl`.
+//! `cargo run -p tapio-eval --example make_shop -- DIR [TAKE]`, then `tapio eval DIR/*.jsonl`.
 //!
 //! Nobody's cluster was recorded: a plan says what goes wrong when, and a fixed seed decides the
-//! rest, so that every run writes the same bytes. They are some tens of megabytes, and therefore
-//! written when they are needed rather than kept.
+//! rest, so that every run writes the same bytes. Scores are watched on take 0; another take has
+//! another seed, and its faults are on other services. They are some tens of megabytes, and
+//! therefore written when they are needed rather than kept.
 
 mod cast;
 mod plan;
@@ -27,8 +28,13 @@ const BEGIN_S: i64 = (2 * 60 + 47) * 60;
 /// # Errors
 /// What the file system says.
 pub(crate) fn write(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    write_take(directory, 0)
+}
+
+fn write_take(directory: &Path, take: u8) -> io::Result<Vec<PathBuf>> {
     fs::create_dir_all(directory)?;
-    let plans = [("shop_faults", Plan::of_faults()), ("shop_quiet", Plan::of_a_quiet_hour())];
+    let plans =
+        [("shop_faults", Plan::of_faults(take)), ("shop_quiet", Plan::of_a_quiet_hour(take))];
     let written = plans.into_iter().map(|(name, plan)| {
         let path = directory.join(name).with_extension("jsonl");
         fs::write(path.with_extension("labels.json"), labels(&plan)?)?;
@@ -77,6 +83,10 @@ fn labels(plan: &Plan) -> io::Result<Vec<u8>> {
 }
 
 fn main() -> io::Result<()> {
-    let directory = std::env::args_os().nth(1).map_or_else(|| PathBuf::from("."), PathBuf::from);
-    write(&directory).map(drop)
+    let mut arguments = std::env::args().skip(1);
+    let directory = arguments.next().map_or_else(|| PathBuf::from("."), PathBuf::from);
+    match arguments.next().map(|take| take.parse().map_err(io::Error::other)) {
+        Some(take) => write_take(&directory, take?).map(drop),
+        None => write(&directory).map(drop),
+    }
 }

@@ -1,5 +1,7 @@
 //! What goes wrong when, and what is merely everyday.
 
+use super::script::SEED;
+
 /// A minute, in microseconds.
 pub(crate) const MINUTE_US: i64 = 60_000_000;
 
@@ -48,6 +50,7 @@ pub(crate) struct Fault {
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) title: &'static str,
+    pub(crate) seed: u64,
     pub(crate) minutes: i64,
     pub(crate) faults: Vec<Fault>,
     /// Twenty seconds each, from this minute on, in which somebody far away refuses connections.
@@ -59,8 +62,9 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Eight faults, each kind on two services.
-    pub(crate) fn of_faults() -> Self {
+    /// Eight faults, each kind on two services. Another take has other numbers, and the kinds are
+    /// on other services.
+    pub(crate) fn of_faults(take: u8) -> Self {
         let faults = [
             (Kind::EarlyReturn, "payments"),
             (Kind::Exception, "stock"),
@@ -71,12 +75,15 @@ impl Plan {
             (Kind::SlowDependency, "payments"),
             (Kind::CpuSaturation, "checkout"),
         ];
+        let services = faults.iter().cycle().skip(usize::from(take)).map(|(_, service)| *service);
+        let faults = faults.iter().zip(services).map(|((kind, _), service)| (*kind, service));
         let faults = (0..).zip(faults).map(|(number, (kind, service))| {
             let from_us = QUIET_US + number * EVERY_US;
             Fault { kind, service, from_us, to_us: from_us + LASTS_US }
         });
         Self {
             title: "a shop with eight faults",
+            seed: seed(take),
             minutes: 62,
             faults: faults.collect(),
             refusals: &[7, 28],
@@ -86,9 +93,10 @@ impl Plan {
     }
 
     /// An hour in which nothing is wrong, and much happens.
-    pub(crate) const fn of_a_quiet_hour() -> Self {
+    pub(crate) fn of_a_quiet_hour(take: u8) -> Self {
         Self {
             title: "a shop in a quiet hour",
+            seed: seed(take),
             minutes: 60,
             faults: Vec::new(),
             refusals: &[11, 23, 38, 51],
@@ -108,4 +116,9 @@ impl Plan {
     pub(crate) fn is_refused(&self, at: i64) -> bool {
         self.refusals.iter().any(|minute| (0..MINUTE_US / 3).contains(&(at - minute * MINUTE_US)))
     }
+}
+
+/// Take 0 is the one that scores are watched on.
+fn seed(take: u8) -> u64 {
+    SEED.rotate_left(u32::from(take))
 }

@@ -43,7 +43,7 @@ type Line = (Severity, String);
 
 /// Plays a plan.
 pub(crate) fn play(plan: &Plan) -> Script {
-    let mut play = Play { plan, script: Script::new() };
+    let mut play = Play { plan, script: Script::new(plan.seed) };
     let end = plan.minutes * MINUTE_US;
     let mut at = 300_000;
     while at < end {

@@ -1,17 +1,41 @@
 //! The reliability diagram: how often a story is right that is so sure.
 
-use tapio_eval::{Claim, Score, bins};
+use tapio_eval::{Claim, Reliability, Score, bins};
 
 use super::chart::{Chart, Look};
 
+/// How far confidence is from truth.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Figures {
+    pub(super) verdicts: usize,
+    pub(super) brier: f64,
+    pub(super) ece: f64,
+    pub(super) ece_interval: (f64, f64),
+}
+
+impl From<&Score> for Figures {
+    fn from(score: &Score) -> Self {
+        let Score { verdicts, brier, ece, ece_interval, .. } = *score;
+        Self { verdicts, brier, ece, ece_interval }
+    }
+}
+
+impl From<Reliability> for Figures {
+    fn from(reliability: Reliability) -> Self {
+        let Reliability { verdicts, brier, ece, ece_interval, .. } = reliability;
+        Self { verdicts, brier, ece, ece_interval }
+    }
+}
+
+/// Says of what the diagram is.
+pub(super) fn title(what: &str, figures: Figures) -> String {
+    let Figures { verdicts, brier, ece, ece_interval: (low, high) } = figures;
+    format!("{verdicts} {what}: ECE {ece:.3} ({low:.3} to {high:.3}), Brier {brier:.3}")
+}
+
 /// Draws the diagram of some claims.
-pub(super) fn diagram(claims: &[Claim], score: &Score) -> String {
-    let (low, high) = score.ece_interval;
-    let title = format!(
-        "{} stories: ECE {:.3} ({low:.3} to {high:.3}), Brier {:.3}",
-        score.verdicts, score.ece, score.brier
-    );
-    let mut chart = Chart::new(&title, (420.0, 320.0), 54.0);
+pub(super) fn diagram(claims: &[Claim], title: &str) -> String {
+    let mut chart = Chart::new(title, (420.0, 320.0), 54.0);
     chart.shares_across();
     chart.line(Look::Class("ideal"), &[(0.0, 0.0), (1.0, 1.0)]);
     for bin in bins(claims) {
@@ -44,9 +68,11 @@ mod tests {
     fn every_bin_has_its_count_and_only_those_with_stories_a_bar() {
         let claims = [(0.85, true), (0.85, false), (0.15, true)]
             .map(|(confidence, is_right)| Claim { confidence, is_right });
-        let svg = diagram(&claims, &Judgement::default().score());
+        let score = Judgement::default().score();
+        let svg = diagram(&claims, &title("stories", (&score).into()));
         assert_eq!(svg.matches("class=\"bar\"").count(), 2);
         assert_eq!(svg.matches(">0</text>").count(), 8, "{svg}");
+        assert!(svg.contains("0 stories: ECE 0.000 (0.000 to 0.000), Brier 0.000"), "{svg}");
         assert!(svg.contains("2 stories, 85 % sure on average, 50 % right"), "{svg}");
     }
 }
