@@ -6,6 +6,7 @@ mod fabric;
 mod memory;
 mod port;
 mod request;
+mod tapped;
 
 pub use fabric::{
     Beat, BeatReader, Fabric, FabricError, LogEntry, LogReader, Parcel, Receipt, Revision,
@@ -17,3 +18,4 @@ pub use port::{
 };
 pub use request::{Ask, AskError, Serve, Served, SharedAsk, SharedServe};
 pub use tapio_model::{Address, ChunkName};
+pub use tapped::Tapped;

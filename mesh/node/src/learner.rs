@@ -8,10 +8,9 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use tapio_baseline::{BaselineLimits, Watch};
-use tapio_bus::{Batch, Bus, BusStats, Offset, PublishError, Start, SubscribeError, Subscription};
-use tapio_model::{Clock, Event, ShardId, Timestamp};
+use tapio_bus::{Batch, Bus, Tapped};
+use tapio_model::{Clock, Event, Timestamp};
 use tapio_shard::ShardCount;
 use tapio_telemetry::spawn_named;
 use tokio::{
@@ -53,6 +52,13 @@ impl Learner {
             now: Timestamp::MIN,
         };
         Self { tap, passed_over, task: spawn_named("baseline", work.run(events)) }
+    }
+
+    /// Begins to learn from what is published to `inner`, on its way in.
+    #[must_use]
+    pub fn on(inner: Arc<dyn Bus>, shards: ShardCount, clock: Arc<dyn Clock>) -> Tapped {
+        let learner = Self::start(Arc::clone(&inner), shards, clock);
+        Tapped::new(inner, move |batch| learner.hand(&batch.events))
     }
 
     /// Hands over what telemetry there is among events. It never waits: what finds no room is
@@ -126,45 +132,5 @@ impl Work {
         if let Err(error) = self.bus.publish(batch).await {
             warn!(%error, "an anomaly could not be published");
         }
-    }
-}
-
-/// A bus whose batches are learnt from on their way in.
-#[derive(Debug)]
-pub struct LearningBus {
-    inner: Arc<dyn Bus>,
-    learner: Learner,
-}
-
-impl LearningBus {
-    /// Begins to learn from what is published to `inner`.
-    #[must_use]
-    pub fn new(inner: Arc<dyn Bus>, shards: ShardCount, clock: Arc<dyn Clock>) -> Self {
-        let learner = Learner::start(Arc::clone(&inner), shards, clock);
-        Self { inner, learner }
-    }
-}
-
-#[async_trait]
-impl Bus for LearningBus {
-    async fn publish(&self, batch: Batch) -> Result<Offset, PublishError> {
-        self.learner.hand(&batch.events);
-        self.inner.publish(batch).await
-    }
-
-    async fn subscribe(
-        &self,
-        shards: &[ShardId],
-        start: Start,
-    ) -> Result<Box<dyn Subscription>, SubscribeError> {
-        self.inner.subscribe(shards, start).await
-    }
-
-    async fn close(&self) {
-        self.inner.close().await;
-    }
-
-    fn stats(&self) -> BusStats {
-        self.inner.stats()
     }
 }

@@ -22,7 +22,7 @@ pub use client::{Client, ClientError, StoryStream, Streamed};
 pub use compose::{Node, NodeError, NodeParts};
 pub use direct::serve_direct;
 pub use http::{Health, HealthSource, HttpError, HttpServer};
-pub use learner::{Learner, LearningBus};
+pub use learner::Learner;
 pub use mesh::{MeshError, MeshNode, MeshParts};
 pub use paths::{Paths, default_paths};
 pub use request::{

@@ -15,7 +15,8 @@ use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, Severity, Source, keys};
 
 use super::{
-    certificate_expired, connection_failed::caller, pool_exhaustion, rbac_denied, stale_credentials,
+    certificate_expired, connection_failed::workload_name, pool_exhaustion, rbac_denied,
+    stale_credentials,
 };
 use crate::{
     Scene,
@@ -156,8 +157,7 @@ fn draft(owner: Entity, errors: &[&Event]) -> Option<Draft> {
         (std::cmp::Reverse(*number), std::cmp::Reverse(last.order()))
     });
     let (_, root) = *kinds.first()?;
-    let who =
-        root.place.workload.as_ref().map_or_else(|| caller(&root.place), |it| it.name.clone());
+    let who = workload_name(&root.place);
     let named: Vec<_> = kinds
         .iter()
         .take(NAMED_MAX)

@@ -250,6 +250,11 @@ pub(super) fn subject(event: &Event) -> Option<Entity> {
     }
 }
 
+/// Returns the name of the workload at a place, or what else there is.
+pub(super) fn workload_name(place: &Place) -> Text {
+    place.workload.as_ref().map_or_else(|| caller(place), |workload| workload.name.clone())
+}
+
 pub(super) fn caller(place: &Place) -> Text {
     place.service_name().cloned().unwrap_or_else(|| place.label().into())
 }

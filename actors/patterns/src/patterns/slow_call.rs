@@ -11,7 +11,7 @@
 use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, keys};
 
-use super::connection_failed::caller;
+use super::connection_failed::workload_name;
 use crate::{
     Scene,
     last_words::quote,
@@ -116,8 +116,7 @@ fn is_of_dependency(line: &Event) -> bool {
 fn draft(owner: Entity, slow: &[&Event]) -> Option<Draft> {
     let dependency = slow.iter().copied().find(|line| is_of_dependency(line));
     let root = dependency.or_else(|| slow.first().copied())?;
-    let who =
-        root.place.workload.as_ref().map_or_else(|| caller(&root.place), |it| it.name.clone());
+    let who = workload_name(&root.place);
     let alike = root.attributes.int(keys::SAMPLED)?;
     let (number, took) = (count(root), took(root)?);
     let said = quote(root);

@@ -8,7 +8,7 @@ use tapio_bus::{Bus, MemoryBus, MemoryBusLimits, WhenFull};
 use tapio_collect::{Binder, Home, Pump, PumpLimits, stop_signal};
 use tapio_engine::{Limits, Rules};
 use tapio_model::{Clock, Story};
-use tapio_node::{LearningBus, Node, NodeParts};
+use tapio_node::{Learner, Node, NodeParts};
 use tapio_shard::ShardCount;
 use tapio_telemetry::SystemClock;
 use tapio_wire::json::StoryJson;
@@ -131,7 +131,7 @@ async fn up(args: UpArgs, paths: &PathArgs, out: Out) -> anyhow::Result<()> {
     let bus: Arc<dyn Bus> = if args.no_baseline {
         memory
     } else {
-        Arc::new(LearningBus::new(memory, shards, Arc::clone(&clock)))
+        Arc::new(Learner::on(memory, shards, Arc::clone(&clock)))
     };
     let own = args.rules.open()?;
     let rules = Arc::new(Rules::new(&own.patterns(), limits.for_shard(shards.get())));

@@ -17,13 +17,9 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, ensure};
-use async_trait::async_trait;
 use serde::Serialize;
 use tapio_actors::{ActorSystem, SystemParts, TimeSource};
-use tapio_bus::{
-    Batch, Bus, BusStats, MemoryBus, MemoryBusLimits, Offset, PublishError, Start, SubscribeError,
-    Subscription, WhenFull,
-};
+use tapio_bus::{Bus, MemoryBus, MemoryBusLimits, Tapped, WhenFull};
 use tapio_collect::{
     Account, Accounts as Collected, Binder, Collector as _, DropReason, Home, Pump, PumpLimits,
     stop_signal,
@@ -34,7 +30,7 @@ use tapio_collect_kernel::{
     flood_config, flood_full_device,
 };
 use tapio_engine::{Limits, Rules};
-use tapio_model::{Clock as _, Place, ShardId, Text, keys};
+use tapio_model::{Clock as _, Place, Text, keys};
 use tapio_patterns::patterns;
 use tapio_shard::ShardCount;
 use tapio_telemetry::{SystemClock, spawn_named};
@@ -187,43 +183,12 @@ fn read_alone(args: &KernelArgs) -> anyhow::Result<Reader> {
     Ok(Reader { made, received, received_per_second, refused: counts.refused, of_others })
 }
 
-/// A bus that adds up how many failures its events tell of.
-#[derive(Debug)]
-struct Counting {
-    inner: MemoryBus,
-    told: AtomicU64,
-}
-
-#[async_trait]
-impl Bus for Counting {
-    async fn publish(&self, batch: Batch) -> Result<Offset, PublishError> {
-        let counts = batch.events.iter().map(|event| event.attributes.int(keys::COUNT));
-        let told: i64 = counts.map(|count| count.unwrap_or(1)).sum();
-        self.told.fetch_add(told.unsigned_abs(), Relaxed);
-        self.inner.publish(batch).await
-    }
-
-    async fn subscribe(
-        &self,
-        shards: &[ShardId],
-        start: Start,
-    ) -> Result<Box<dyn Subscription>, SubscribeError> {
-        self.inner.subscribe(shards, start).await
-    }
-
-    async fn close(&self) {
-        self.inner.close().await;
-    }
-
-    fn stats(&self) -> BusStats {
-        self.inner.stats()
-    }
-}
-
 /// The flood's collector, and where its events end.
 struct Way {
     pump: Pump,
-    bus: Arc<Counting>,
+    bus: Arc<dyn Bus>,
+    /// Failures that the published events tell of.
+    failures: Arc<AtomicU64>,
     system: ActorSystem,
 }
 
@@ -233,17 +198,21 @@ impl Way {
         told: mpsc::Sender<tapio_engine::Told>,
     ) -> anyhow::Result<Self> {
         let shards = ShardCount::DEFAULT;
-        let inner = MemoryBus::new(MemoryBusLimits {
+        let memory = Arc::new(MemoryBus::new(MemoryBusLimits {
             shards,
             when_full: WhenFull::Block,
             ..MemoryBusLimits::default()
-        });
-        let bus = Arc::new(Counting { inner, told: AtomicU64::new(0) });
-        let counting = Arc::clone(&bus);
-        let shared: Arc<dyn Bus> = counting;
+        }));
+        let failures = Arc::<AtomicU64>::default();
+        let sum = Arc::clone(&failures);
+        let bus: Arc<dyn Bus> = Arc::new(Tapped::new(memory, move |batch| {
+            let counts = batch.events.iter().map(|event| event.attributes.int(keys::COUNT));
+            let told: i64 = counts.map(|count| count.unwrap_or(1)).sum();
+            sum.fetch_add(told.unsigned_abs(), Relaxed);
+        }));
         let limits = Limits { window: args.window, quiet: args.window * 2, ..Limits::default() };
         let system = ActorSystem::start(SystemParts {
-            bus: Arc::clone(&shared),
+            bus: Arc::clone(&bus),
             shards,
             arbiters: args.arbiters,
             rules: Arc::new(Rules::new(&patterns(), limits.for_shard(shards.get()))),
@@ -253,21 +222,21 @@ impl Way {
         .await?;
         let binder = Arc::new(Binder::new(Home { cluster: None, node: Some("bench".into()) }));
         let clock = Arc::new(SystemClock);
-        let pump = Pump::start(binder, shared, shards, clock, PumpLimits::default());
-        Ok(Self { pump, bus, system })
+        let pump = Pump::start(binder, Arc::clone(&bus), shards, clock, PumpLimits::default());
+        Ok(Self { pump, bus, failures, system })
     }
 
     /// Waits until every event is with its actor. Returns how many there are, and of how many failures
     /// they tell.
     async fn arrived(self) -> (ActorSystem, u64, u64) {
-        let Self { pump, bus, mut system } = self;
+        let Self { pump, bus, failures, mut system } = self;
         let published = pump.drain().await.published_events;
         bus.close().await;
         system.fed().await;
         while system.stats().await.waiting_events > 0 {
             tokio::task::yield_now().await;
         }
-        (system, published, bus.told.load(Relaxed))
+        (system, published, failures.load(Relaxed))
     }
 }
 
