@@ -8,6 +8,7 @@
 mod demo;
 mod failover;
 mod health;
+mod learns;
 mod poison;
 mod refusals;
 mod seen;
@@ -41,6 +42,7 @@ pub(crate) fn cases() -> Vec<Case> {
         }),
         case("mesh::what_cannot_work_is_refused_with_its_cure", || run(refusals::refused())),
         case("mesh::two_generations_live_side_by_side", || run(refusals::generations())),
+        case("mesh::a_node_learns_from_what_comes_in", || run(learns::from_what_comes_in())),
         case("mesh::what_cannot_be_read_is_one_dead_letter", || run(poison::one_letter())),
         Case::with_need("mesh::its_own_trace_goes_from_publisher_to_story", receiver, || {
             run(seen::one_trace())

@@ -1,12 +1,14 @@
 //! Does the product keep its word to whoever types its commands?
 
 use std::{
-    io::Write as _,
+    io::{Read as _, Write as _},
+    net::TcpStream,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use serde_json::Value;
-use tapio_tests::{root, run, tapio_binary, text};
+use tapio_tests::{Tapio, root, run, tapio_binary, text};
 use tempfile::TempDir;
 
 use crate::Case;
@@ -19,6 +21,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("product::bad_lines_are_counted_and_lose_nothing_else", bad_lines),
         Case::new("product::exit_codes_say_whose_fault_it_is", exit_codes),
         Case::new("product::completion_scripts_are_complete", completion),
+        Case::new("product::what_comes_in_is_learnt_from", learns),
     ]
 }
 
@@ -83,6 +86,51 @@ fn read_again() -> Result<(), String> {
     } else {
         Err(format!("{lines} lines of evidence for {cited:?} events"))
     }
+}
+
+/// What whoever learns says when the first telemetry comes.
+const LEARNS: &str = "what is normal is learnt";
+
+/// A request of one span, as OTLP over HTTP has it in JSON.
+const SPAN: &str = r#"{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"cart"}}]},"scopeSpans":[{"spans":[{"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174","name":"GET /cart","kind":2,"startTimeUnixNano":"1544712660000000000","endTimeUnixNano":"1544712661000000000"}]}]}]}"#;
+
+fn learns() -> Result<(), String> {
+    const ARGUMENTS: [&str; 7] = [
+        "--no-kmsg",
+        "--no-journal",
+        "--no-cgroup",
+        "--otlp-http",
+        "127.0.0.1:0",
+        "--log-level",
+        "info",
+    ];
+    let within = Duration::from_secs(10);
+    for (more, learns) in [(&[][..], true), (&["--no-baseline"], false)] {
+        let arguments: Vec<_> = ARGUMENTS.iter().chain(more).copied().collect();
+        let tapio = Tapio::up(&arguments)?;
+        let notice = tapio.notice("otlp http", within)?;
+        let address = notice.split_whitespace().last().unwrap_or_default().to_owned();
+        let said = |error: std::io::Error| error.to_string();
+        let mut stream = TcpStream::connect(&address).map_err(said)?;
+        let head = format!(
+            "POST /v1/traces HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n",
+            SPAN.len()
+        );
+        stream.write_all(format!("{head}{SPAN}").as_bytes()).map_err(said)?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).map_err(said)?;
+        if !answer.starts_with("HTTP/1.1 200") {
+            return Err(format!("the span is not taken: {answer}"));
+        }
+        let patience = if learns { within } else { Duration::from_secs(2) };
+        match (tapio.notice(LEARNS, patience), learns) {
+            (Ok(_), true) | (Err(_), false) => drop(tapio.stop()?),
+            (Err(said), true) => return Err(format!("nothing is learnt: {said}")),
+            (Ok(said), false) => return Err(format!("it learns all the same: {said}")),
+        }
+    }
+    Ok(())
 }
 
 fn replay(input: &str) -> Result<std::process::Output, String> {

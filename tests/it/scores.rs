@@ -1,7 +1,8 @@
 //! Are the stories as right as they were?
 //!
 //! `docs/scores.json` keeps the worst that each figure may be. The shop's recordings are written
-//! for the test; those of others are used where they lie beside the workspace.
+//! for the test, those of real faults were recorded once (`tests/recordings`); those of others are
+//! used where they lie beside the workspace.
 
 use std::{fs, path::Path};
 
@@ -20,6 +21,7 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case::new("scores::a_drop_names_the_figure", drop_is_named),
         Case::new("scores::the_shop_is_told_as_well_as_it_was", shop),
+        Case::new("scores::real_faults_are_told_as_well_as_they_were", real_faults),
         Case::with_need(name, trainticket::recording().map(drop), others),
     ]
 }
@@ -29,6 +31,17 @@ fn shop() -> Result<(), String> {
     let written = make_shop::write(&home.path().join("shop")).map_err(|error| error.to_string())?;
     let paths: Vec<_> = written.iter().map(|path| path.to_string_lossy().into_owned()).collect();
     gate("shop", &scores(&home, &paths)?)
+}
+
+fn real_faults() -> Result<(), String> {
+    let home = TempDir::new().map_err(|error| error.to_string())?;
+    let directory = root().join("tests/recordings/cluster");
+    let listed = fs::read_dir(&directory).map_err(|error| format!("{directory:?}: {error}"))?;
+    let paths = listed.filter_map(|entry| Some(entry.ok()?.path()));
+    let recordings = paths.filter(|path| path.extension().is_some_and(|it| it == "jsonl"));
+    let mut paths: Vec<_> = recordings.map(|path| path.to_string_lossy().into_owned()).collect();
+    paths.sort();
+    gate("cluster", &scores(&home, &paths)?)
 }
 
 fn others() -> Result<(), String> {

@@ -19,6 +19,9 @@ const UNLIKE_MIN: f64 = 0.7;
 /// What a slow span adds: how long something takes differs for many reasons.
 const SLOW_SCORE: f64 = 1.0;
 
+/// What it adds where everything takes longer than nearly everything did.
+const SHIFTED_SCORE: f64 = 2.0;
+
 /// A chain of callers is followed so far: a broken trace may go round in circles.
 const DEPTH_MAX: usize = 64;
 
@@ -58,6 +61,9 @@ pub(crate) type Suspects = BTreeMap<Text, Suspect>;
 #[derive(Debug, Default)]
 pub(crate) struct Unlike {
     pub(crate) changes: Changes,
+    /// Whether lines get lost on their way here: then one that is missing says little, and several
+    /// together say more.
+    pub(crate) is_lossy: bool,
     pub(crate) slow: BTreeMap<Op, Slow>,
 }
 
@@ -78,6 +84,8 @@ impl Unlike {
     fn judge(&self, row: &Row, operations: &Operations) -> (f64, Option<Reason>) {
         let (mut appeared, mut vanished) = ((0.0, None), (0.0, None));
         let mut is_elsewhere = false;
+        // Where lines get lost, each that is missing is a further accident.
+        let mut accidents: BTreeMap<Mark, f64> = BTreeMap::new();
         for change in self.changes.get(&row.op).into_iter().flatten() {
             let has = |mark: &Mark| row.marks.binary_search(mark).is_ok();
             let (score, best) = match change.how {
@@ -92,7 +100,10 @@ impl Unlike {
                         && !has(&change.mark)
                         && beside.is_none_or(|beside| has(&beside)) =>
                 {
-                    (((1.0 - change.now) / (1.0 - change.before)).ln(), &mut vanished)
+                    let score = ((1.0 - change.now) / (1.0 - change.before)).ln();
+                    let accident = accidents.entry(change.mark).or_default();
+                    *accident = accident.max(score);
+                    (score, &mut vanished)
                 }
                 How::Appeared | How::Vanished { .. } => continue,
             };
@@ -100,13 +111,16 @@ impl Unlike {
                 *best = (score, Some(Reason::Changed(*change)));
             }
         }
+        if self.is_lossy {
+            vanished.0 = accidents.values().sum();
+        }
         if is_elsewhere {
             vanished = (0.0, None);
         }
         let mut reason = if appeared.0 >= vanished.0 { appeared.1 } else { vanished.1 };
         let mut score = appeared.0 + vanished.0;
         if let Some(slow) = self.slow.get(&row.op).filter(|slow| row.own_us > Some(slow.from_us)) {
-            score += SLOW_SCORE;
+            score += if slow.is_shifted { SHIFTED_SCORE } else { SLOW_SCORE };
             reason = reason.or(Some(Reason::Slow(*slow)));
         }
         (score, reason)
@@ -194,4 +208,44 @@ fn is_excused(rows: &[Row], index: usize, operations: &Operations) -> bool {
 fn callers(rows: &[Row], index: usize) -> impl Iterator<Item = usize> {
     let parent = |index: usize| rows.get(index).and_then(|row| row.parent);
     std::iter::successors(parent(index), move |index| parent(*index)).take(DEPTH_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use tapio_model::{Severity, Timestamp};
+
+    use super::*;
+    use crate::feature::{Feature, Sort};
+
+    #[test]
+    fn where_lines_get_lost_several_that_are_missing_add_up() {
+        let mut operations = Operations::default();
+        let op = operations.number(&"cart".into(), &"GET".into(), Timestamp::ZERO, 9).unwrap();
+        let mut gone = |text: &str, beside: Option<Mark>| {
+            let feature = Feature { sort: Sort::Line(Severity::Info), text: text.into() };
+            let mark = operations.mark(op, feature, 9).unwrap();
+            let (how, before, now) = (How::Vanished { beside }, 0.8, 0.1);
+            Change { mark, how, before, now, traces: 9.0 }
+        };
+        // Beside another or not, a line is missing once.
+        let changes = vec![gone("checked", None), gone("stored", None), gone("stored", None)];
+        let row = Row {
+            op,
+            share: 1.0,
+            marks: Box::default(),
+            parent: None,
+            own_us: None,
+            is_way: false,
+            way_us: None,
+            is_heard: true,
+            is_unreached: false,
+        };
+        let score = |is_lossy| {
+            let changes = [(op, changes.clone())].into();
+            Unlike { changes, is_lossy, slow: BTreeMap::new() }.judge(&row, &operations).0
+        };
+        let one = (0.9_f64 / 0.2).ln();
+        assert!((score(false) - one).abs() < 1e-9, "{}", score(false));
+        assert!((score(true) - 2.0 * one).abs() < 1e-9, "{}", score(true));
+    }
 }

@@ -6,6 +6,8 @@ use crate::{
     BaselineLimits, Part,
     counts::{Counts, Seen},
     evidence::{change, share},
+    feature::Sort,
+    loss::Loss,
     operation::{Mark, Op, Operations},
 };
 
@@ -14,6 +16,9 @@ const STILL_THERE: f64 = 0.8;
 
 /// An appeared feature must now be so many times as frequent.
 const APPEARED_TIMES: f64 = 5.0;
+
+/// Where lines get lost, shares of a few hundred traces are off by so much.
+const LOSSY_OFF: f64 = 0.04;
 
 /// Traces that must show now that something is gone.
 const SEEN_MIN: f64 = 2.0;
@@ -63,6 +68,7 @@ pub(crate) fn changes(
     learnt: &Counts,
     seen: &Counts,
     operations: &Operations,
+    loss: Loss,
     limits: &BaselineLimits,
 ) -> Changes {
     let mut changes = Changes::new();
@@ -71,9 +77,12 @@ pub(crate) fn changes(
         else {
             continue;
         };
-        let compare = Compare { known, now, limits };
-        let is_wanted = |mark| operations.feature(*op, mark).is_some_and(|it| it.is_wanted());
-        let mut found = compare.found(&is_wanted);
+        let compare = Compare { known, now, loss, limits };
+        let wanted = |mark| {
+            let feature = operations.feature(*op, mark).filter(|it| it.is_wanted())?;
+            Some(feature.sort)
+        };
+        let mut found = compare.found(&wanted);
         if !found.is_empty() {
             found.sort_by_key(|change| (change.mark, change.how.beside()));
             changes.insert(*op, found);
@@ -86,12 +95,16 @@ pub(crate) fn changes(
 struct Compare<'a> {
     known: &'a Seen,
     now: &'a Seen,
+    loss: Loss,
     limits: &'a BaselineLimits,
 }
 
+/// What a mark is of, if it can be missed.
+type Wanted<'a> = dyn Fn(Mark) -> Option<Sort> + 'a;
+
 impl Compare<'_> {
-    fn found(&self, is_wanted: &dyn Fn(Mark) -> bool) -> Vec<Change> {
-        let changes = self.appeared().chain(self.vanished(is_wanted));
+    fn found(&self, wanted: &Wanted<'_>) -> Vec<Change> {
+        let changes = self.appeared().chain(self.vanished(wanted));
         let part = |change: &Change| match change.how {
             How::Appeared => Part::Appeared,
             How::Vanished { beside: None } => Part::Vanished,
@@ -114,7 +127,7 @@ impl Compare<'_> {
         })
     }
 
-    fn vanished(&self, is_wanted: &dyn Fn(Mark) -> bool) -> impl Iterator<Item = Change> {
+    fn vanished(&self, wanted: &Wanted<'_>) -> impl Iterator<Item = Change> {
         let every = self.known.alone.iter().map(|(mark, hits)| {
             let hits_now = self.now.alone.get(mark).copied().unwrap_or_default();
             (*mark, None, (*hits, self.known.traces), (hits_now, self.now.traces))
@@ -128,11 +141,11 @@ impl Compare<'_> {
         let changes = every.chain(beside).filter_map(|(mark, beside, (hits, of), now)| {
             let (hits_now, of_now) = now;
             let is_known = of + NEARLY >= self.limits.learnt_min && of_now + NEARLY >= SEEN_MIN;
-            if !is_known || !is_wanted(mark) {
-                return None;
-            }
-            let is_gone = hits / of > self.limits.sure
-                && hits_now / of_now < STILL_THERE
+            let sort = wanted(mark).filter(|_| is_known)?;
+            let Usual { sure, arrives, still_there } = self.usual(sort);
+            let hits = hits * arrives;
+            let is_gone = hits / of > sure
+                && hits_now / of_now < still_there
                 && change(hits, of, hits_now, of_now) > self.limits.change_min;
             let (how, before, now) =
                 (How::Vanished { beside }, share(hits, of), share(hits_now, of_now));
@@ -140,6 +153,31 @@ impl Compare<'_> {
         });
         changes.collect::<Vec<_>>().into_iter()
     }
+
+    /// Returns what is usual of something that can be missed. A call is no line, and is not lost
+    /// with them.
+    fn usual(&self, sort: Sort) -> Usual {
+        let Loss { learnt, more } = self.loss;
+        if sort == Sort::Call || self.loss == Loss::default() {
+            return Usual { sure: self.limits.sure, arrives: 1.0, still_there: STILL_THERE };
+        }
+        let off = if learnt > 0.0 { LOSSY_OFF } else { 0.0 };
+        Usual {
+            sure: self.limits.sure * self.loss.arrives() - off,
+            arrives: 1.0 - more,
+            still_there: STILL_THERE * self.loss.arrives(),
+        }
+    }
+}
+
+/// What is usual where lines get lost.
+struct Usual {
+    /// A share from which something is sure.
+    sure: f64,
+    /// What arrives now of what arrived all along.
+    arrives: f64,
+    /// A share from which it is still there.
+    still_there: f64,
 }
 
 #[cfg(test)]
@@ -196,9 +234,18 @@ mod tests {
         }
 
         fn changed(&self, learnt: &[(u32, &[Mark])], now: &[(u32, &[Mark])]) -> Vec<Mark> {
+            self.changed_with(Loss::default(), learnt, now)
+        }
+
+        fn changed_with(
+            &self,
+            loss: Loss,
+            learnt: &[(u32, &[Mark])],
+            now: &[(u32, &[Mark])],
+        ) -> Vec<Mark> {
             let limits = BaselineLimits::default();
             let (learnt, now) = (self.counts(learnt), self.counts(now));
-            let changes = changes(&learnt, &now, &self.operations, &limits);
+            let changes = changes(&learnt, &now, &self.operations, loss, &limits);
             let mut marks: Vec<_> = changes.values().flatten().map(|change| change.mark).collect();
             marks.dedup();
             marks
@@ -237,5 +284,28 @@ mod tests {
         assert_eq!(it.changed(&[(3, &[entry])], &[(9, &[entry, error])]), []);
         assert_eq!(it.changed(&[(4, &[entry])], &[(9, &[entry, error])]), [error]);
         assert_eq!(it.changed(&[(4, &[entry])], &[(1, &[entry, error])]), []);
+    }
+
+    #[test]
+    fn where_lines_get_lost_one_that_is_gone_is_still_missed() {
+        let it = Scene::new();
+        let (entry, exit) = (it.entry, it.exit);
+        let learnt: &[(u32, &[Mark])] = &[(80, &[entry, exit]), (20, &[entry])];
+        let gone: &[(u32, &[Mark])] = &[(12, &[entry])];
+        assert_eq!(it.changed(learnt, gone), []);
+        let loss = Loss { learnt: 0.2, more: 0.0 };
+        assert_eq!(it.changed_with(loss, learnt, gone), [exit]);
+        // As much is missing as ever.
+        assert_eq!(it.changed_with(loss, learnt, &[(8, &[entry, exit]), (4, &[entry])]), []);
+    }
+
+    #[test]
+    fn what_more_gets_lost_of_everybody_is_not_missing() {
+        let it = Scene::new();
+        let (entry, exit) = (it.entry, it.exit);
+        let learnt: &[(u32, &[Mark])] = &[(80, &[entry, exit])];
+        let now: &[(u32, &[Mark])] = &[(14, &[entry, exit]), (6, &[entry])];
+        assert_eq!(it.changed(learnt, now), [exit]);
+        assert_eq!(it.changed_with(Loss { learnt: 0.0, more: 0.25 }, learnt, now), []);
     }
 }

@@ -12,13 +12,13 @@ use tapio_model::{
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{
-    BaselineLimits,
     blame::{Held, Reason, Suspects},
     change::{Change, How},
     feature::Sort,
     latency::SlowWays,
     operation::Operations,
     series::Reached,
+    stall::Stalled,
 };
 
 /// Services that are told of in one episode.
@@ -32,6 +32,9 @@ const QUIET_LOOKS_MAX: u32 = 2;
 
 /// What a resource that is used up weighs: more than lines and calls that follow from it.
 const REACHED_SCORE: f64 = 240.0;
+
+/// What a resource weighs of which far more is used than ever, and not all.
+const RISEN_SCORE: f64 = 60.0;
 
 /// What each slow way of a service whose network is slow weighs.
 const WAY_SCORE: f64 = 30.0;
@@ -73,21 +76,32 @@ pub(crate) struct Episodes {
 /// What one look found.
 pub(crate) struct Look<'a> {
     pub(crate) at: Timestamp,
+    /// The score from which a service is told.
+    pub(crate) open_min: f64,
     pub(crate) suspects: &'a Suspects,
     pub(crate) network: Option<&'a SlowWays>,
+    pub(crate) stalled: &'a [Stalled],
     pub(crate) reached: Vec<Reached>,
     pub(crate) operations: &'a Operations,
 }
 
 impl Episodes {
-    /// Remembers where a service is.
+    /// Remembers where a service is: where it was first seen whose workload was known.
     pub(crate) fn place(&mut self, service: &Text, event: &Event) {
-        if !self.places.contains_key(service) && self.places.len() < PLACES_MAX {
+        let known = self.places.get(service);
+        let is_news =
+            known.is_none_or(|it| it.workload.is_none() && event.place.workload.is_some());
+        if is_news && (known.is_some() || self.places.len() < PLACES_MAX) {
             let Place { cluster, namespace, workload, .. } = (*event.place).clone();
             let service = Some(service.clone());
             let place = Place { cluster, namespace, workload, service, ..Place::default() };
             self.places.insert(place.service.clone().unwrap_or_default(), Arc::new(place));
         }
+    }
+
+    /// Returns where a service is.
+    pub(crate) fn place_of(&self, service: &Text) -> Arc<Place> {
+        self.places.get(service).cloned().unwrap_or_default()
     }
 
     /// Says whether something is unlike at present.
@@ -96,7 +110,7 @@ impl Episodes {
     }
 
     /// Turns what a look found into events: what is new of it, and what goes on.
-    pub(crate) fn tell(&mut self, look: &Look<'_>, limits: &BaselineLimits) -> Vec<Arc<Event>> {
+    pub(crate) fn tell(&mut self, look: &Look<'_>) -> Vec<Arc<Event>> {
         let by_service = signs(look);
         let mut ranked: Vec<(f64, &Text, &Vec<Sign>)> = by_service
             .iter()
@@ -104,7 +118,7 @@ impl Episodes {
             .collect();
         ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
         let top = ranked.first().map_or(0.0, |(score, ..)| *score);
-        if top < limits.open_min {
+        if top < look.open_min {
             self.quiet += 1;
             if self.quiet >= QUIET_LOOKS_MAX {
                 self.began = None;
@@ -171,7 +185,7 @@ impl Episodes {
 }
 
 /// Returns the trace of all that is unlike in a cluster: what services are compared in.
-fn trace_of(cluster: &str) -> TraceId {
+pub(crate) fn trace_of(cluster: &str) -> TraceId {
     let id = xxh3_128(&[b"tapio baseline ", cluster.as_bytes()].concat());
     TraceId::from_bytes(id.max(1).to_be_bytes())
 }
@@ -183,6 +197,7 @@ fn signs(look: &Look<'_>) -> BTreeMap<Text, Vec<Sign>> {
         signs.extend(suspect.held.iter().filter_map(|held| sign(service, held, look)));
     }
     signs.extend(look.reached.iter().map(of_reached));
+    signs.extend(look.stalled.iter().map(of_stalled));
     signs.extend(look.network.map(of_network));
     // What vanished beside one line and beside another is one sign.
     let mut united: BTreeMap<u128, Sign> = BTreeMap::new();
@@ -282,7 +297,7 @@ fn tell_change(operation: &str, feature: &str, sort: Sort, change: &Change) -> S
 }
 
 fn of_reached(reached: &Reached) -> Sign {
-    let Reached { service, place, resource, before, now, .. } = reached;
+    let Reached { service, place, resource, before, now, is_limit, .. } = reached;
     let (percent, usual) = (now * 100.0, before * 100.0);
     Sign {
         service: service.clone(),
@@ -292,13 +307,36 @@ fn of_reached(reached: &Reached) -> Sign {
         change: "rose",
         before: *before,
         now: *now,
-        score: REACHED_SCORE,
+        score: if *is_limit { REACHED_SCORE } else { RISEN_SCORE },
         operation: None,
         template: None,
         severity: Severity::Warn,
         example: None,
         message: format!(
             "{service} uses {percent:.0} % of its {resource} limit; {usual:.1} % is usual"
+        ),
+    }
+}
+
+fn of_stalled(stalled: &Stalled) -> Sign {
+    let Stalled { service, score, before, now, requests, longest_us, usual_us } = stalled;
+    let (percent, usual, ms) = (now * 100.0, before * 100.0, longest_us / 1e3);
+    Sign {
+        service: service.clone(),
+        place: None,
+        source: Source::Otlp,
+        signal: "self_time",
+        change: "rose",
+        before: usual_us / 1e3,
+        now: (usual_us + longest_us) / 1e3,
+        score: *score,
+        operation: None,
+        template: None,
+        severity: Severity::Warn,
+        example: None,
+        message: format!(
+            "{service} keeps {percent:.0} % of its last {requests} requests waiting, for up to \
+             {ms:.0} ms; it was {usual:.0} %"
         ),
     }
 }

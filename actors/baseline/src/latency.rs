@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tapio_model::Text;
 
 use crate::{
-    assembly::Digest,
+    assembly::{Digest, Row},
     operation::{Op, Operations},
 };
 
@@ -30,6 +30,12 @@ const SLOW_TIMES: f64 = 3.0;
 /// And longer by so much: nobody notices less.
 const OWN_SLOWER_US: f64 = 50_000.0;
 
+/// Where everything takes longer, half of that is plain.
+const OWN_SHIFTED_US: f64 = 25_000.0;
+
+/// The quick ones: four of five take longer.
+const QUICK: f64 = 0.2;
+
 /// The way is the network's, and takes no time by itself.
 const WAY_SLOWER_US: f64 = 20_000.0;
 
@@ -49,6 +55,8 @@ pub(crate) struct Slow {
     pub(crate) now_us: f64,
     /// Spans that take longer are slow.
     pub(crate) from_us: f64,
+    /// Whether nearly all take longer than nearly all did.
+    pub(crate) is_shifted: bool,
 }
 
 /// A service whose ways are slow, in both directions.
@@ -63,7 +71,14 @@ pub(crate) struct SlowWays {
 }
 
 /// The way from a service to another.
-type Way = (Text, Text);
+pub(crate) type Way = (Text, Text);
+
+/// What was slow in a window.
+#[derive(Debug, Default)]
+pub(crate) struct SlowOnes {
+    pub(crate) ops: BTreeSet<Op>,
+    pub(crate) ways: BTreeSet<Way>,
+}
 
 /// Times of one segment or window.
 #[derive(Debug, Default)]
@@ -75,18 +90,20 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    /// Returns the times of whole traces; those of the ways of traces that are `as_ever`.
-    pub(crate) fn of<'a, Digests: IntoIterator<Item = &'a Digest>>(
-        digests: Digests,
+    /// Adds the times of the spans of whole traces that are `shown`; those of the ways of traces that
+    /// are `as_ever`.
+    pub(crate) fn add(
+        &mut self,
+        digests: &[Digest],
         operations: &Operations,
+        shown: impl Fn(&Row) -> bool,
         as_ever: impl Fn(&Digest) -> bool,
-    ) -> Self {
-        let mut times = Self::default();
+    ) {
         for digest in digests {
             let has_ways = as_ever(digest);
-            for row in &digest.rows {
+            for row in digest.rows.iter().filter(|row| shown(row)) {
                 if let Some(us) = row.own_us {
-                    times.own.entry(row.op).or_default().push(us);
+                    self.own.entry(row.op).or_default().push(us);
                 }
                 let Some(us) = row.way_us.filter(|_| has_ways) else { continue };
                 let service = |op: Op| operations.get(op).map(|it| it.service.clone());
@@ -94,13 +111,12 @@ impl Times {
                 let is_pure = caller.is_some_and(|it| it.is_way);
                 if let Some(way) = caller.and_then(|it| service(it.op)).zip(service(row.op)) {
                     if is_pure {
-                        times.pure.insert(way.clone());
+                        self.pure.insert(way.clone());
                     }
-                    times.ways.entry(way).or_default().push(us);
+                    self.ways.entry(way).or_default().push(us);
                 }
             }
         }
-        times
     }
 }
 
@@ -150,6 +166,12 @@ impl Latency {
         .sum()
     }
 
+    /// Returns how long an operation usually takes by itself at the longest, in microseconds.
+    pub(crate) fn longest(&self, op: Op) -> Option<f64> {
+        let known = self.own.get(&op).filter(|it| it.len() >= TIMES_MIN)?;
+        quantile(&known.iter().copied().collect::<Vec<_>>(), LONGEST)
+    }
+
     /// Returns the operations that take longer by themselves.
     pub(crate) fn slow(&self, now: &Times) -> BTreeMap<Op, Slow> {
         let slow = now
@@ -160,7 +182,7 @@ impl Latency {
     }
 
     /// Returns the ways that take longer.
-    fn slow_ways(&self, now: &Times) -> BTreeMap<Way, Slow> {
+    pub(crate) fn slow_ways(&self, now: &Times) -> BTreeMap<Way, Slow> {
         let slow = now.ways.iter().filter_map(|(way, times)| {
             Some((way.clone(), WAY.compare(self.ways.get(way)?, times)?))
         });
@@ -168,8 +190,7 @@ impl Latency {
     }
 
     /// Returns the service whose ways are slow to and from nearly everybody: it is its network.
-    pub(crate) fn slow_network(&self, now: &Times) -> Option<SlowWays> {
-        let slow = self.slow_ways(now);
+    pub(crate) fn slow_network(&self, now: &Times, slow: &BTreeMap<Way, Slow>) -> Option<SlowWays> {
         let known = now.ways.iter().filter(|(way, times)| {
             times.len() >= WAY_SPANS_MIN
                 && self.ways.get(*way).is_some_and(|it| it.len() >= TIMES_MIN)
@@ -198,10 +219,10 @@ impl Latency {
     }
 
     /// Learns the times of a segment, but for what is slow in it and has not been for long.
-    pub(crate) fn learn(&mut self, times: &Times, slow: &BTreeSet<Op>, held_max: u32) {
+    pub(crate) fn learn(&mut self, times: &Times, slow: &SlowOnes, held_max: u32) {
         for (op, times) in &times.own {
             let held = self.held_own.entry(*op).or_default();
-            if !is_held_back(slow.contains(op), held, held_max) {
+            if !is_held_back(slow.ops.contains(op), held, held_max) {
                 remember(self.own.entry(*op).or_default(), times);
             }
         }
@@ -211,7 +232,8 @@ impl Latency {
             }
             let known = self.ways.entry(way.clone()).or_default();
             let held = self.held_ways.entry(way.clone()).or_default();
-            if !is_held_back(WAY.compare(known, times).is_some(), held, held_max) {
+            let is_slow = slow.ways.contains(way) || WAY.compare(known, times).is_some();
+            if !is_held_back(is_slow, held, held_max) {
                 remember(known, times);
             }
         }
@@ -263,7 +285,7 @@ const fn is_held_back(is_slow: bool, held: &mut u32, held_max: u32) -> bool {
     *held <= held_max
 }
 
-fn to_f64(count: usize) -> f64 {
+pub(crate) fn to_f64(count: usize) -> f64 {
     u32::try_from(count).map_or(f64::from(u32::MAX), f64::from)
 }
 
@@ -271,14 +293,18 @@ fn to_f64(count: usize) -> f64 {
 struct Bar {
     spans_min: usize,
     slower_us: f64,
+    /// How much longer even the quick ones must take, where nearly all do.
+    shifted_us: f64,
     /// The time now that must be so much longer is longer than this share of the others.
     now: f64,
 }
 
-const OWN: Bar = Bar { spans_min: SPANS_MIN, slower_us: OWN_SLOWER_US, now: 0.5 };
-const WAY: Bar = Bar { spans_min: WAY_SPANS_MIN, slower_us: WAY_SLOWER_US, now: 0.5 };
+const OWN: Bar =
+    Bar { spans_min: SPANS_MIN, slower_us: OWN_SLOWER_US, shifted_us: OWN_SHIFTED_US, now: 0.5 };
+const WAY: Bar =
+    Bar { spans_min: WAY_SPANS_MIN, slower_us: WAY_SLOWER_US, shifted_us: WAY_SLOWER_US, now: 0.5 };
 /// A delay of the network is everybody's: who speaks alone must be slow for four of five.
-const ALWAYS: Bar = Bar { spans_min: SPANS_MIN, slower_us: WAY_SLOWER_US, now: 0.2 };
+const ALWAYS: Bar = Bar { spans_min: SPANS_MIN, now: QUICK, ..WAY };
 
 impl Bar {
     fn compare(&self, known: &VecDeque<f64>, times: &[f64]) -> Option<Slow> {
@@ -289,7 +315,19 @@ impl Bar {
         let (before_us, now_us) = (quantile(&known, LONGEST)?, quantile(times, self.now)?);
         let from_us = before_us + (now_us - before_us) * 0.3;
         let is_slow = now_us > before_us * SLOW_TIMES && now_us > before_us + self.slower_us;
-        is_slow.then_some(Slow { before_us, now_us, from_us })
+        let is_shifted = self.is_shifted(median(&known)?, before_us, times);
+        (is_slow || is_shifted).then_some(Slow { before_us, now_us, from_us, is_shifted })
+    }
+
+    /// Says whether a delay was added to everything: even the quick ones take longer than was
+    /// usually the longest. That is told of times that used to differ much, too.
+    fn is_shifted(&self, usual_us: f64, before_us: f64, times: &[f64]) -> bool {
+        let Some(quick_us) = quantile(times, QUICK).filter(|_| times.len() >= SPANS_MIN) else {
+            return false;
+        };
+        quick_us > before_us
+            && quick_us > usual_us * SLOW_TIMES
+            && quick_us > usual_us + self.shifted_us
     }
 }
 
@@ -332,11 +370,42 @@ mod tests {
         // One that took long is no yardstick.
         known.push_back(900_000.0);
         let slow = |us: f64| OWN.compare(&known, &[us; 5]).is_some();
-        assert!(slow(70_000.0) && !slow(50_000.0));
+        assert!(slow(70_000.0) && !slow(30_000.0));
+        let some = [10_000.0, 10_000.0, 50_000.0, 50_000.0, 50_000.0];
+        assert!(OWN.compare(&known, &some).is_none());
         let fast: VecDeque<f64> = [10.0; TIMES_MIN].into();
         assert!(OWN.compare(&fast, &[1_000.0; 5]).is_none());
         assert!(OWN.compare(&known, &[1e9; 4]).is_none());
         assert!(WAY.compare(&known, &[1e9; 3]).is_some());
+    }
+
+    #[test]
+    fn a_delay_of_everything_is_told_of_times_that_differed_much() {
+        let mut known: VecDeque<f64> = [2_500.0; 14].into();
+        known.extend([24_000.0; 4]);
+        let slow = |times: &[f64]| WAY.compare(&known, times);
+        assert!(slow(&[52_000.0; 5]).is_some_and(|slow| slow.is_shifted));
+        // One of five that is quick could be chance; two are as ever.
+        assert!(slow(&[2_500.0, 2_500.0, 52_000.0, 52_000.0, 52_000.0]).is_none());
+        assert!(slow(&[52_000.0; 4]).is_none(), "too few to be everything");
+        assert!(slow(&[26_000.0; 5]).is_some() && slow(&[20_000.0; 5]).is_none());
+        assert!(OWN.compare(&known, &[26_000.0; 5]).is_none(), "nobody notices");
+    }
+
+    fn network(latency: &Latency, now: &Times) -> Option<SlowWays> {
+        latency.slow_network(now, &latency.slow_ways(now))
+    }
+
+    #[test]
+    fn what_is_slow_in_its_window_is_not_learnt_however_few_there_are() {
+        let way = (Text::from("web"), Text::from("cart"));
+        let times =
+            |us: &[f64]| Times { ways: [(way.clone(), us.to_vec())].into(), ..Times::default() };
+        let mut latency = Latency::default();
+        latency.learn(&times(&[900.0; TIMES_MIN]), &SlowOnes::default(), 40);
+        let slow = SlowOnes { ways: [way.clone()].into(), ..SlowOnes::default() };
+        (0..9).for_each(|_| latency.learn(&times(&[200_000.0; 2]), &slow, 40));
+        assert_eq!(latency.slow_ways(&times(&[200_000.0; 5])).len(), 1);
     }
 
     #[test]
@@ -350,12 +419,12 @@ mod tests {
             Times { ways, ..Times::default() }
         };
         for _ in 0..2 {
-            latency.learn(&times(&[]), &BTreeSet::new(), 40);
+            latency.learn(&times(&[]), &SlowOnes::default(), 40);
         }
-        let found = latency.slow_network(&times(&[0, 1])).unwrap();
+        let found = network(&latency, &times(&[0, 1])).unwrap();
         assert_eq!((&*found.service, found.slow, found.of), ("cart", 2, 2));
         // One slow way between two that have others is somebody's, and nobody knows whose.
-        assert_eq!(latency.slow_network(&times(&[1])), None);
+        assert_eq!(network(&latency, &times(&[1])), None);
         // The other end has ways that are well, and this one has no other.
         let mut latency = Latency::default();
         let all = [way("web", "cart"), way("web", "pay"), way("web", "ads")];
@@ -364,10 +433,10 @@ mod tests {
             let ways = all.iter().cloned().zip((0..).map(us)).collect();
             Times { ways, pure: all.iter().cloned().collect(), ..Times::default() }
         };
-        (0..2).for_each(|_| latency.learn(&times(&[]), &BTreeSet::new(), 40));
-        let found = latency.slow_network(&times(&[1])).unwrap();
+        (0..2).for_each(|_| latency.learn(&times(&[]), &SlowOnes::default(), 40));
+        let found = network(&latency, &times(&[1])).unwrap();
         assert_eq!((&*found.service, found.slow, found.of), ("pay", 1, 1));
-        let found = latency.slow_network(&times(&[0, 1, 2])).unwrap();
+        let found = network(&latency, &times(&[0, 1, 2])).unwrap();
         assert_eq!((&*found.service, found.slow, found.of), ("web", 3, 3));
     }
 }

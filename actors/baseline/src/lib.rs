@@ -4,6 +4,8 @@
 //! [`Anomaly`](tapio_model::Kind::Anomaly) come out. Nothing tells it when something is wrong: each
 //! operation's last minute is compared with all it was before, what is unlike is not learnt, and of
 //! the unlike spans of a trace only the deepest count. See docs/adr/0015-baseline.md.
+//! Rates and levels are compared with the last hour and with the same hour before:
+//! docs/adr/0016-rates-and-levels.md.
 
 mod assembly;
 mod blame;
@@ -11,13 +13,21 @@ mod change;
 mod counts;
 mod episode;
 mod evidence;
+mod failure;
 mod feature;
 mod hearing;
 mod latency;
+mod level;
 mod limits;
+mod loss;
 mod operation;
+mod owners;
 mod part;
+mod points;
+mod rate;
 mod series;
+mod stall;
+mod telling;
 mod watch;
 mod window;
 

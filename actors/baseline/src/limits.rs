@@ -29,8 +29,11 @@ pub struct BaselineLimits {
     pub sure: f64,
     /// The natural logarithm by which a change must be likelier than chance.
     pub change_min: f64,
-    /// The score at which a service is told: three traces that are as unlike as can be.
+    /// The score at which a service is told: three traces that are as unlike as they can be of an
+    /// operation of which a few dozen are known.
     pub open_min: f64,
+    /// The same where lines get lost on their way: more is unlike by accident.
+    pub open_lossy_min: f64,
     /// What the spans of one operation in one trace can add to the score.
     pub span_score_max: f64,
     /// Segments for which what is unlike is not learnt; what stays is normal afterwards.
@@ -55,6 +58,10 @@ pub struct BaselineLimits {
     pub trace_events_max: usize,
     /// Series of metrics.
     pub series_max: usize,
+    /// The levels of metrics may take so many bytes; beyond, those that fell silent are forgotten.
+    pub points_bytes_max: usize,
+    /// The rates of services may take so many bytes, likewise.
+    pub rates_bytes_max: usize,
     /// Parts of the reasoning that are left out.
     pub without: BTreeSet<Part>,
 }
@@ -80,7 +87,8 @@ impl Default for BaselineLimits {
             rare: 0.02,
             sure: 0.97,
             change_min: 3.0,
-            open_min: 18.0,
+            open_min: 15.0,
+            open_lossy_min: 18.0,
             span_score_max: 6.0,
             held_segments_max: 40,
             memory_traces: 1_000.0,
@@ -93,6 +101,8 @@ impl Default for BaselineLimits {
             traces_per_second_max: 1_000,
             trace_events_max: 10_000,
             series_max: 50_000,
+            points_bytes_max: 64 << 20,
+            rates_bytes_max: 16 << 20,
             without: BTreeSet::new(),
         }
     }

@@ -21,11 +21,13 @@ pub enum Part {
     Latency,
     /// Metrics.
     Metrics,
+    /// How many requests there are, and how many of them fail.
+    Rates,
 }
 
 impl Part {
     /// Every part.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Appeared,
         Self::Vanished,
         Self::Beside,
@@ -35,6 +37,7 @@ impl Part {
         Self::Held,
         Self::Latency,
         Self::Metrics,
+        Self::Rates,
     ];
 
     /// Returns the name.
@@ -50,6 +53,7 @@ impl Part {
             Self::Held => "held",
             Self::Latency => "latency",
             Self::Metrics => "metrics",
+            Self::Rates => "rates",
         }
     }
 

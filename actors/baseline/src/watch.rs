@@ -11,15 +11,21 @@ use tapio_model::{Event, Kind, Text, Timestamp};
 
 use crate::{
     BaselineLimits, Part,
-    assembly::{Assembly, Desk, Digest, service_of},
+    assembly::{Assembly, Desk, Digest, Row, service_of},
     blame::{Suspects, Unlike, blame},
     change::changes,
     counts::{Counts, Seen},
     episode::{Episodes, Look},
     hearing::Hearing,
     latency::{Latency, Times},
+    loss::Loss,
     operation::{Op, Operations},
+    owners::Owners,
+    points::Points,
+    rate::Rates,
     series::AllSeries,
+    stall::Stalls,
+    telling::{of_point, of_rate},
     window::{Segment, Window, long},
 };
 
@@ -52,7 +58,11 @@ pub struct Watch {
     hearing: Hearing,
     assembly: Assembly,
     series: AllSeries,
+    points: Points,
+    rates: Rates,
+    owners: Owners,
     latency: Latency,
+    stalls: Stalls,
     episodes: Episodes,
     learnt: Counts,
     held: AHashMap<Op, u32>,
@@ -76,7 +86,11 @@ impl Watch {
             hearing: Hearing::default(),
             assembly: Assembly::default(),
             series: AllSeries::default(),
+            points: Points::default(),
+            rates: Rates::default(),
+            owners: Owners::default(),
             latency: Latency::default(),
+            stalls: Stalls::default(),
             episodes: Episodes::default(),
             learnt: Counts::default(),
             held: AHashMap::new(),
@@ -97,11 +111,8 @@ impl Watch {
 
     /// Says whether there is anything to learn from an event.
     #[must_use]
-    pub const fn learns_from(event: &Event) -> bool {
-        matches!(
-            event.kind,
-            Kind::Span | Kind::Log | Kind::Exception | Kind::Metric | Kind::RolloutStarted
-        )
+    pub fn learns_from(event: &Event) -> bool {
+        is_telemetry(event) || Owners::speaks(event)
     }
 
     /// Returns when it wants to be advanced next.
@@ -112,7 +123,8 @@ impl Watch {
 
     /// Takes an event in at the engine's time `now`; those that are no telemetry pass by.
     pub fn observe(&mut self, event: &Arc<Event>, now: Timestamp) {
-        if !Self::learns_from(event) {
+        self.owners.note(event);
+        if !is_telemetry(event) {
             return;
         }
         // A clock that is far ahead must not silence everybody until that time has come.
@@ -122,6 +134,7 @@ impl Watch {
         }
         if event.kind == Kind::Metric {
             self.series.take(event, &self.limits);
+            self.points.take(event, &self.limits);
         } else if event.kind == Kind::RolloutStarted {
             self.forget(event);
         } else {
@@ -134,10 +147,12 @@ impl Watch {
         let Some(service) = service_of(event) else { return };
         if event.kind == Kind::Span {
             self.episodes.place(service, event);
+            self.rates.take(event, &self.limits);
             self.hearing.see(event.time, self.limits.hearing_gap);
         } else {
             let node = event.place.node.clone().unwrap_or_default();
             self.hearing.hear(service, &node, event.time, self.limits.hearing_gap);
+            self.points.note_home(event);
         }
         if !event.trace.binding.is_inferred() {
             self.assembly.take(event, now, &self.limits);
@@ -156,6 +171,7 @@ impl Watch {
             self.held.remove(op);
         }
         self.latency.forget(service, &ops);
+        self.stalls.forget(service);
         for segment in &mut self.window.segments {
             segment.counts.by_op.retain(|op, _| !ops.contains(op));
             segment.digests.iter_mut().for_each(|digest| digest.mute(&ops));
@@ -167,6 +183,7 @@ impl Watch {
     pub fn interrupt(&mut self) {
         self.hearing = Hearing::default();
         self.assembly.clear();
+        self.rates.interrupt();
     }
 
     /// Lets time pass; returns what is unlike as events, each with its time and a stable id.
@@ -182,12 +199,29 @@ impl Watch {
             let whole = self.assembly.whole(at, &mut desk, &self.limits);
             self.stats.traces += whole.len() as u64;
             self.admit(whole);
-            told.extend(self.look(end));
+            let unlike = self.look(end);
+            told.extend(self.shift(end));
+            told.extend(unlike);
             // With nothing to look at, time goes on with the next event.
             self.next = (!self.is_idle(end)).then(|| end.after(self.limits.step));
         }
         self.stats.anomalies += told.len() as u64;
+        let repeated = self.owners.repeat(&told, now);
+        told.extend(repeated);
         told
+    }
+
+    /// Returns the rates and levels that have shifted, at the end of a segment.
+    fn shift(&mut self, end: Timestamp) -> Vec<Arc<Event>> {
+        let mut told = Vec::new();
+        for rate in self.rates.look(end, &self.limits) {
+            let place = self.episodes.place_of(&rate.service);
+            told.extend(self.limits.has(Part::Rates).then(|| of_rate(&rate, place, end)));
+        }
+        if self.limits.has(Part::Metrics) {
+            told.extend(self.points.look(end).iter().map(|point| of_point(point, end)));
+        }
+        told.into_iter().map(Arc::new).collect()
     }
 
     /// Takes whole traces in as far as there is room.
@@ -243,6 +277,8 @@ impl Watch {
             && self.coming.is_empty()
             && self.assembly.is_empty()
             && self.series.is_quiet(now)
+            && self.points.is_quiet(now)
+            && self.rates.is_quiet()
             && !self.episodes.is_open()
     }
 
@@ -252,15 +288,21 @@ impl Watch {
         let mut seen = Counts::default();
         self.window.segments.iter().for_each(|segment| seen.merge(&segment.counts));
         let has_times = self.limits.has(Part::Latency);
+        let loss = Loss::of(&self.learnt, &seen, &self.operations);
         let mut unlike = Unlike {
-            changes: changes(&self.learnt, &seen, &self.operations, &self.limits),
+            changes: changes(&self.learnt, &seen, &self.operations, loss, &self.limits),
+            is_lossy: loss != Loss::default(),
             slow: BTreeMap::new(),
         };
         // The way of a request that went wrong is not the network's.
-        let present = self.window.present().flat_map(|segment| &segment.digests);
-        let times = Times::of(present, &self.operations, |digest| {
+        let mut times = Times::default();
+        let as_ever = |digest: &Digest| {
             !digest.rows.iter().any(|row| unlike.is_unlike(row, &self.operations))
-        });
+        };
+        for segment in &self.window.segments {
+            let shown = |row: &Row| segment.shows(row);
+            times.add(&segment.digests, &self.operations, shown, as_ever);
+        }
         if has_times {
             unlike.slow = self.latency.slow(&times);
         }
@@ -269,19 +311,39 @@ impl Watch {
         } else {
             blame(&self.window.segments, &unlike, &self.operations, &self.limits)
         };
-        let network = self.latency.slow_network(&times).filter(|_| has_times);
+        let mut met = Stalls::default();
+        if has_times {
+            self.window.present().for_each(|segment| met.merge(&segment.stalls));
+        }
+        let (stalled, mut slower) = (self.stalls.stalled(&met), met.slower());
+        slower.extend(stalled.iter().map(|it| it.service.clone()));
+        let slow_ways = self.latency.slow_ways(&times);
+        let network = self.latency.slow_network(&times, &slow_ways).filter(|_| has_times);
         let has_series = self.limits.has(Part::Metrics);
         let look = Look {
             at: end,
+            open_min: if unlike.is_lossy {
+                self.limits.open_lossy_min
+            } else {
+                self.limits.open_min
+            },
             suspects: &suspects,
             network: network.as_ref(),
-            reached: self.series.reached(end).filter(|_| has_series).cloned().collect(),
+            stalled: &stalled,
+            reached: self
+                .series
+                .reached(end)
+                .filter(|it| has_series && (it.is_sure || slower.contains(&it.service)))
+                .cloned()
+                .collect(),
             operations: &self.operations,
         };
-        let told = self.episodes.tell(&look, &self.limits);
+        let told = self.episodes.tell(&look);
         for segment in &mut self.window.segments {
             segment.unlike.extend(unlike.changes.keys());
-            segment.slow.extend(unlike.slow.keys());
+            segment.slow.ops.extend(unlike.slow.keys());
+            segment.slow.ways.extend(slow_ways.keys().cloned());
+            segment.stalled.extend(stalled.iter().map(|it| it.service.clone()));
         }
         told
     }
@@ -290,14 +352,24 @@ impl Watch {
     fn segment(&mut self, end: Timestamp) {
         let digests: Vec<_> = self.coming.extract_if(.., |digest| digest.end <= end).collect();
         if !digests.is_empty() {
-            self.window.segments.push(Segment::new(end, digests));
+            let stalls = Stalls::of(&digests, &self.operations, &self.latency);
+            self.window.segments.push(Segment::new(end, digests).met(stalls));
         }
-        let (latency, operations) = (&mut self.latency, &self.operations);
-        self.window.age(end, &self.limits, |segment| {
-            let times = Times::of(&segment.digests, operations, |_| true);
-            latency.learn(&times, &segment.slow, self.limits.held_segments_max);
+        let (latency, operations, limits) = (&mut self.latency, &self.operations, &self.limits);
+        let mut learn = |segment: &Segment, is_it: &dyn Fn(&Row) -> bool| {
+            let mut times = Times::default();
+            times.add(&segment.digests, operations, is_it, |_| true);
+            latency.learn(&times, &segment.slow, limits.held_segments_max);
+        };
+        self.window.age(end, limits, |segment| {
+            self.stalls.learn(&segment.stalls, &segment.stalled, limits);
+            // What nobody listened to is not looked at for longer.
+            learn(segment, &|row| !segment.counts.by_op.contains_key(&row.op));
         });
-        for (op, seen, is_unlike) in self.window.leave(end, &self.limits) {
+        let left = self.window.leave(end, limits, |segment, ops| {
+            learn(segment, &|row| ops.binary_search(&row.op).is_ok());
+        });
+        for (op, seen, is_unlike) in left {
             self.learn(op, &seen, is_unlike && self.limits.has(Part::Held));
         }
         self.make_room(end);
@@ -317,8 +389,16 @@ impl Watch {
     }
 }
 
+/// Says whether an event is of what is learnt.
+const fn is_telemetry(event: &Event) -> bool {
+    matches!(
+        event.kind,
+        Kind::Span | Kind::Log | Kind::Exception | Kind::Metric | Kind::RolloutStarted
+    )
+}
+
 /// Returns the first multiple of `step` that is later than `now`: every node has the same ones.
-fn boundary(now: Timestamp, step: Duration) -> Timestamp {
+pub(crate) fn boundary(now: Timestamp, step: Duration) -> Timestamp {
     let step = i64::try_from(step.as_nanos()).unwrap_or(i64::MAX).max(1);
     let nanos = now.as_nanos();
     Timestamp::from_nanos(nanos.saturating_sub(nanos.rem_euclid(step)).saturating_add(step))

@@ -6,14 +6,16 @@ use std::{
     time::Duration,
 };
 
-use tapio_model::Timestamp;
+use tapio_model::{Text, Timestamp};
 
 use crate::{
     BaselineLimits,
     assembly::{Digest, Row},
     change::NEARLY,
     counts::{Counts, Seen},
+    latency::SlowOnes,
     operation::Op,
+    stall::Stalls,
 };
 
 /// A segment of time: what its traces showed.
@@ -25,7 +27,10 @@ pub(crate) struct Segment {
     pub(crate) counts: Counts,
     /// Operations that were unlike in a window with this segment: they are not learnt from it.
     pub(crate) unlike: BTreeSet<Op>,
-    pub(crate) slow: BTreeSet<Op>,
+    pub(crate) slow: SlowOnes,
+    /// What requests met with, and the services that kept them waiting.
+    pub(crate) stalls: Stalls,
+    pub(crate) stalled: BTreeSet<Text>,
     /// Whether it is older than the window of most operations.
     is_past: bool,
 }
@@ -43,6 +48,11 @@ impl Segment {
             counts.add(row);
         }
         Self { end, digests, counts, ..Self::default() }
+    }
+
+    /// Adds what its requests met with.
+    pub(crate) fn met(self, stalls: Stalls) -> Self {
+        Self { stalls, ..self }
     }
 
     fn bytes(&self) -> usize {
@@ -103,11 +113,12 @@ impl Window {
     }
 
     /// Returns what leaves at `end`, oldest first: of past segments the operations of which enough
-    /// traces came later, and all that is too long ago.
+    /// traces came later, and all that is too long ago. Hands them to `learn` before.
     pub(crate) fn leave(
         &mut self,
         end: Timestamp,
         limits: &BaselineLimits,
+        mut learn: impl FnMut(&Segment, &[Op]),
     ) -> Vec<(Op, Seen, bool)> {
         let begin = end.before(long(limits, limits.window_segments_max));
         let mut traces: BTreeMap<Op, f64> = BTreeMap::new();
@@ -124,6 +135,7 @@ impl Window {
                 }
             }
             if segment.is_past {
+                learn(segment, &leaving);
                 left.push(segment.take_out(&leaving));
             }
         }
@@ -177,7 +189,7 @@ mod tests {
             let seldom = (step <= 2).then(|| digest(&[rare, frequent], end));
             window.segments.push(Segment::new(end, often.into_iter().chain(seldom).collect()));
             window.age(end, &limits, |_| {});
-            let ops = window.leave(end, &limits).into_iter().map(|(op, ..)| op);
+            let ops = window.leave(end, &limits, |_, _| {}).into_iter().map(|(op, ..)| op);
             left.extend(ops.map(|op| (op == rare, step)));
         }
         let steps = |is_rare: bool| -> Vec<u64> {

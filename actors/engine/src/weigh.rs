@@ -171,6 +171,7 @@ fn anchor(subject: &Entity, touches: &BTreeSet<Entity>) -> Entity {
         Entity::Container { .. }
         | Entity::Cgroup { .. }
         | Entity::Pod { .. }
+        | Entity::Process { .. }
         | Entity::Object { .. } => None,
     };
     if rank(subject).is_some() {

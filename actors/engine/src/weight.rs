@@ -51,12 +51,12 @@ pub struct Points {
 impl Points {
     /// The points in force.
     pub const FITTED: Self = Self {
-        base: 2.92,
-        class: 0.08,
-        event: 0.76,
-        cause: -0.26,
-        consequence: 0.61,
-        missing: -0.5,
+        base: 3.43,
+        class: 0.02,
+        event: 0.53,
+        cause: -0.27,
+        consequence: 0.73,
+        missing: -0.56,
         lost: -0.5,
     };
 

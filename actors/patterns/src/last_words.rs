@@ -11,7 +11,16 @@ use crate::witness::{SKEW, same_container, was_asked_to_stop};
 pub(crate) const START: Duration = Duration::from_secs(60);
 
 /// Longer lines are cut: a story is read on a phone.
-const QUOTE_CHARS_MAX: usize = 160;
+const QUOTE_CHARS_MAX: usize = 180;
+
+/// A longer line says by itself what is wrong.
+const HEADING_BYTES_MAX: usize = 48;
+
+/// Lines below a heading that are quoted with it.
+const LINES_JOINED_MAX: usize = 3;
+
+/// How much of the end of a longer line is kept.
+const QUOTE_TAIL_CHARS: usize = 64;
 
 /// Words by which applications say that a connection to something else failed, in lower case.
 const CONNECTION_ERRORS: &[&str] = &[
@@ -37,6 +46,25 @@ const CONNECTION_ERRORS: &[&str] = &[
     "temporary failure in name resolution",
 ];
 
+/// By what a process, a shell or a runner says that it is over, in lower case: the cause stands above.
+const EPILOGUES: &[&str] = &[
+    "aborting startup",
+    "did not exit normally",
+    "exited unexpectedly",
+    "exited with code",
+    "exited with exit code",
+    "exit status 1",
+    "failed with exit code",
+    "giving up",
+    "lifecycle script",
+    "shut down",
+    "shutting down",
+    "a complete log of this run",
+    "npm err! errno",
+    "npm err! code elifecycle",
+    "npm error code",
+];
+
 /// Says whether a line names a connection to something else that failed.
 pub(crate) fn is_connection_error(line: &str) -> bool {
     let line = line.to_ascii_lowercase();
@@ -54,16 +82,66 @@ pub(crate) fn is_connection_error(line: &str) -> bool {
 
 /// Quotes the first line the source wrote, cut if it is long; else its reason, its span's name or
 /// its kind.
+///
+/// Of pairs of keys and values message and error are quoted. A long line is cut in its middle: who
+/// wraps errors writes the innermost last.
 pub(crate) fn quote(event: &Event) -> String {
     let Some(message) = exception(event).or_else(|| event.attributes.text(keys::MESSAGE)) else {
         let named = event.attributes.text(keys::REASON).or(event.attributes.text(keys::SPAN_NAME));
         return named.map_or_else(|| event.kind.name().replace('_', " "), str::to_owned);
     };
-    let line = message.trim().lines().next().unwrap_or_default();
-    let mut letters = line.chars();
-    let kept: String = letters.by_ref().take(QUOTE_CHARS_MAX).collect();
-    let rest = if letters.next().is_some() { "..." } else { "" };
-    format!("\"{kept}{rest}\"")
+    let mut lines = message.trim().lines();
+    let first = lines.next().unwrap_or_default();
+    let mut line = essence(first).unwrap_or_else(|| first.to_owned());
+    // An application that spreads its error over lines begins with what kind it is.
+    let is_brief = event.source == Source::App && line.len() <= HEADING_BYTES_MAX;
+    for more in lines.filter(|more| is_brief && !more.trim().is_empty()).take(LINES_JOINED_MAX) {
+        line.push_str("; ");
+        line.push_str(more.trim());
+    }
+    format!("\"{}\"", shortened(&line))
+}
+
+fn shortened(line: &str) -> String {
+    // When it was said stands beside it.
+    let is_clock = |letter: char| letter.is_ascii_digit() || "-/:.,TZ+ ".contains(letter);
+    let bare = line.trim_start_matches(is_clock);
+    let is_long = line.chars().count() > QUOTE_CHARS_MAX && !bare.is_empty();
+    let line = if is_long { bare } else { line };
+    let letters = line.chars().count();
+    if letters <= QUOTE_CHARS_MAX {
+        return line.to_owned();
+    }
+    let head: String = line.chars().take(QUOTE_CHARS_MAX - QUOTE_TAIL_CHARS).collect();
+    let tail: String = line.chars().skip(letters - QUOTE_TAIL_CHARS).collect();
+    format!("{head}...{tail}")
+}
+
+/// Returns message and error of a line of keys and values: `level=error msg="no" err="it broke"`.
+fn essence(line: &str) -> Option<String> {
+    let is_pairs = ["level=", "lvl=", "ts=", "time="].iter().any(|key| line.starts_with(key));
+    let error = value(line, "err").or_else(|| value(line, "error"));
+    let parts: Vec<_> = [value(line, "msg"), error].into_iter().flatten().collect();
+    (is_pairs && !parts.is_empty()).then(|| parts.join(": "))
+}
+
+/// Reads the value of a key of such a line.
+fn value(line: &str, key: &str) -> Option<String> {
+    let key = format!(" {key}=");
+    let (_, rest) = line.split_once(&*key)?;
+    let Some(quoted) = rest.strip_prefix('"') else {
+        return rest.split(' ').next().map(str::to_owned);
+    };
+    let mut value = String::new();
+    let mut letters = quoted.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' => break,
+            '\\' => value.extend(letters.next().map(|next| if next == 'n' { ' ' } else { next })),
+            other => value.push(other),
+        }
+    }
+    Some(value)
 }
 
 /// Says whether a container ended by itself: with a code that its process chose, or by a signal of
@@ -98,8 +176,14 @@ pub(crate) fn last_words<'a>(view: &View<'a>, ended: &Event) -> Option<&'a Event
             && same_container(line, ended)
     };
     let is_complaint = |line: &&Event| line.kind != Kind::Log || line.severity >= Severity::Error;
-    let mut complaints = view.events().filter(is_last).filter(is_complaint);
-    complaints.next_back().or_else(|| view.events().rfind(|line| is_last(line)))
+    let complaints = || view.events().filter(is_last).filter(is_complaint);
+    let cause = complaints().rfind(|line| !is_epilogue(line));
+    cause.or_else(|| complaints().next_back()).or_else(|| view.events().rfind(|line| is_last(line)))
+}
+
+fn is_epilogue(line: &Event) -> bool {
+    let said = line.message().to_ascii_lowercase();
+    line.kind != Kind::Exception && EPILOGUES.iter().any(|mark| said.contains(mark))
 }
 
 /// Returns the line of a stack trace that names the exception, if the log line above it does not:
@@ -108,7 +192,14 @@ pub(crate) fn exception(event: &Event) -> Option<&str> {
     let class =
         event.attributes.text(keys::ERROR_TYPE).filter(|_| event.kind == Kind::Exception)?;
     let stack = event.attributes.text(keys::STACKTRACE)?;
-    let is_named = |line: &&str| line.trim_start().starts_with(class);
+    // `Unhandled exception. System.InvalidOperationException: ...`.
+    let is_named = |line: &&str| {
+        let line = line.trim_start();
+        line.starts_with(class)
+            || line.split_once(class).is_some_and(|(before, after)| {
+                before.to_ascii_lowercase().contains("exception") && after.starts_with(':')
+            })
+    };
     stack.lines().rev().find(is_named).filter(|_| !event.message().contains(class)).map(str::trim)
 }
 
@@ -127,11 +218,20 @@ mod tests {
     #[test]
     fn a_quote_is_one_short_line() {
         let long = "x".repeat(200);
-        let cut = format!("\"{}...\"", "x".repeat(QUOTE_CHARS_MAX));
+        let cut = format!(
+            "\"{}...{}\"",
+            "x".repeat(QUOTE_CHARS_MAX - QUOTE_TAIL_CHARS),
+            "x".repeat(QUOTE_TAIL_CHARS)
+        );
+        let pairs = r#"ts=1 level=error msg="no config" err="line 3:\n \"a\" is unknown""#;
         let cases = [
             ("msg=\" one\ntwo\"".to_owned(), "\"one\"".to_owned()),
             (format!("msg={long}"), cut),
             ("reason=BackOff".to_owned(), "BackOff".to_owned()),
+            (
+                format!("msg=\"{}\"", pairs.replace('\\', "\\\\").replace('"', "\\\"")),
+                "\"no config: line 3:  \"a\" is unknown\"".to_owned(),
+            ),
             ("name=\"GET /\"".to_owned(), "GET /".to_owned()),
             (String::new(), "container waiting".to_owned()),
         ];
@@ -158,6 +258,10 @@ mod tests {
     fn the_last_words_are_the_complaint_and_not_what_stands_below_it() {
         for (lines, want) in [
             ("0s a/b/c Log sev=error msg=no; 1s a/b/c Log msg=}", "no"),
+            (
+                "0s a/b/c Log sev=error msg=why; 1s a/b/c Log sev=error msg=\"exited unexpectedly\"",
+                "why",
+            ),
             ("0s a/b/c Log msg=one; 1s a/b/c Log msg=two", "two"),
             ("0s a/b/d Log sev=error msg=other; 1s a/b/c Log msg=own", "own"),
         ] {

@@ -101,6 +101,7 @@ patterns! {
     job_failed,
     stale_credentials,
     init_deadlock,
+    object_stuck,
     blind_spot,
     slow_call,
     application_errors,

@@ -105,6 +105,13 @@ pub(crate) fn beside<'a>(view: &View<'a>, event: &Event, kinds: &[Kind]) -> Opti
     view.events().find(|other| kinds.contains(&other.kind) && same_container(other, event))
 }
 
+/// Adds the processes that were killed to what a draft touches: kernel and kubelet tell of one kill
+/// in different traces.
+pub(crate) fn touch_victims(draft: Draft, kills: &[&Event]) -> Draft {
+    let victims = kills.iter().filter_map(|kill| Some(Entity::process(&kill.place, pid(kill)?)));
+    victims.fold(draft, Draft::touch)
+}
+
 /// Returns the process id: the attribute, else the number after `pid:` or `process` in the line.
 pub(crate) fn pid(event: &Event) -> Option<i64> {
     let in_line = || {

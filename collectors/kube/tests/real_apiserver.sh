@@ -6,7 +6,7 @@
 # Debian has an etcd. Both run on 127.0.0.1 and are ended when this script ends, whatever happens.
 #
 #   real_apiserver.sh                 build what is missing, start, run the suite, stop
-#   real_apiserver.sh build           only build
+#   real_apiserver.sh build [NAME...] only build, and other programs of that source, too
 #   real_apiserver.sh serve           start, print the KUBECONFIG, stay until interrupted
 #   real_apiserver.sh kill-apiserver  kill -9 and start again (the suite asks for these three,
 #   real_apiserver.sh kill-etcd       while 'serve' or the suite runs)
@@ -79,12 +79,14 @@ fetch() {
 }
 
 build() {
-    [ -x "$binary" ] && [ -x "$etcd" ] && return
+    local missing=() name
+    for name in kube-apiserver "$@"; do [ -x "$dir/$name" ] || missing+=("$name"); done
+    [ ${#missing[@]} -eq 0 ] && [ -x "$etcd" ] && return
     install_packages "${packages_to_build[@]}"
     mkdir -p "$dir"
     fetch
-    [ -x "$binary" ] && return
-    say "builds kube-apiserver in $dir: some ten minutes, with one core"
+    [ ${#missing[@]} -eq 0 ] && return
+    say "builds ${missing[*]} in $dir: some ten minutes each, with one core"
     local tree
     tree=$(find "$dir/source" -mindepth 1 -maxdepth 1 -type d -name 'kubernetes-*')
     mkdir -p "$tree/.go/src/k8s.io" "$dir/home"
@@ -92,10 +94,12 @@ build() {
     # Its makefiles want a GOPATH; one package at a time keeps it within 1.3 GB.
     env -i PATH="/usr/lib/go-1.19/bin:$PATH" HOME="$dir/home" GOPATH="$tree/.go" \
         GOCACHE="$dir/gocache" GOMAXPROCS=1 GOFLAGS=-p=1 CGO_ENABLED=0 \
-        nice -n 15 timeout "$build_secs" make -C "$tree" WHAT=cmd/kube-apiserver \
+        nice -n 15 timeout "$build_secs" make -C "$tree" WHAT="${missing[*]/#/cmd/}" \
         >"$dir/build.log" 2>&1 || die "the build failed: $dir/build.log"
-    cp "$tree/_output/bin/kube-apiserver" "$binary.new"
-    mv "$binary.new" "$binary"
+    for name in "${missing[@]}"; do
+        cp "$tree/_output/bin/$name" "$dir/$name.new"
+        mv "$dir/$name.new" "$dir/$name"
+    done
     rm -rf "$dir/source" "$dir/gocache" "$dir/home" "$dir/apt"
 }
 
@@ -151,7 +155,8 @@ start_apiserver() {
         --service-account-issuer https://127.0.0.1 \
         --service-account-key-file "$run/accounts.key" \
         --service-account-signing-key-file "$run/accounts.key" \
-        --service-cluster-ip-range 10.0.0.0/24 --disable-admission-plugins ServiceAccount
+        --service-cluster-ip-range 10.0.0.0/24 --disable-admission-plugins ServiceAccount \
+        --kubelet-preferred-address-types InternalIP
 }
 
 # Ends a process of ours at once: it is to be surprised.
@@ -220,7 +225,7 @@ esac
 [ "${1:-}" = -- ] && shift
 
 case $command in
-    build) build ;;
+    build) build "$@" ;;
     serve)
         build
         serve

@@ -17,6 +17,7 @@ mod pattern;
 mod places;
 mod publish;
 mod query;
+mod record;
 mod replay;
 mod rules;
 mod schema;

@@ -48,6 +48,14 @@ pub enum ImportError {
         /// The latest version that can be read.
         known: u32,
     },
+    /// A recording does not have the one fault, or none, that a scene has.
+    #[error("cannot play {path}: {why}")]
+    Unplayable {
+        /// The recording.
+        path: PathBuf,
+        /// Which of its labels is not right for it.
+        why: String,
+    },
     /// The thread that reads ahead could not be started.
     #[error("cannot start the thread that reads ahead")]
     Thread(#[source] io::Error),

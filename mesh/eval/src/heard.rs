@@ -8,10 +8,15 @@ use std::{
 
 use tapio_model::{Event, EventId, Kind, Story, StoryId, Text, Timestamp, Value, Verdict, keys};
 
-use crate::importers::service_of_pod;
+use tapio_wire::json::time_to_text;
+
+use crate::{importers::service_of_pod, score::FalseStory, times::Place};
 
 /// Silence of spans and logs that ends a stretch.
 const STRETCH_GAP: Duration = Duration::from_secs(60);
+
+/// Stands for the service of a root that is of none: no service may bear this name.
+const NO_SERVICE: &str = "(no service)";
 
 /// A telling of a story.
 #[derive(Debug, Clone)]
@@ -53,6 +58,16 @@ impl Told {
         let names =
             |telling: &&Telling| telling.ranking.first().is_some_and(|(first, _)| first == service);
         std::iter::once(&self.first).chain(&self.later).find(names).map(|telling| telling.at)
+    }
+
+    /// Returns it as a story about nothing.
+    pub(crate) fn falsely(&self, place: Place) -> FalseStory {
+        FalseStory {
+            at: time_to_text(self.opened_at()),
+            place: place.name(),
+            told: self.headline(),
+            confidence: self.last().confidence,
+        }
     }
 
     pub(crate) fn headline(&self) -> String {
@@ -103,7 +118,9 @@ impl Heard {
         for event in events {
             let place = &event.place;
             let of_pod = || place.pod.as_deref().map(|pod| Text::from(service_of_pod(pod)));
-            let service = place.service_name().cloned().or_else(of_pod);
+            // What happens to a node as a whole is at fault by the node's name.
+            let of_node = || place.node.clone().filter(|_| place.namespace.is_none());
+            let service = place.service_name().cloned().or_else(of_pod).or_else(of_node);
             let anomaly = (event.kind == Kind::Anomaly).then(|| anomaly(event));
             self.cited.insert(event.id, Cited { time: event.time, service, anomaly });
         }
@@ -141,7 +158,8 @@ impl Heard {
     }
 
     /// Ranks the services of a story: the root's first, then by what the cited anomalies weigh,
-    /// then the rest, which are tied.
+    /// then the rest, which are tied. Where the root is of no service, none stands in the first place:
+    /// that others are cited makes nobody right.
     fn ranking(&self, story: &Story) -> Vec<(Text, f64)> {
         let mut weights: BTreeMap<Text, BTreeMap<u64, f64>> = BTreeMap::new();
         for cited in story.event_ids.iter().filter_map(|id| self.cited.get(id)) {
@@ -153,17 +171,22 @@ impl Heard {
             }
         }
         let root = self.cited.get(&story.root_cause_event).and_then(|cited| cited.service.clone());
-        let mut ranking: Vec<(Text, f64)> = weights
-            .into_iter()
-            .map(|(service, signs)| {
-                let weight =
-                    if Some(&service) == root.as_ref() { f64::MAX } else { signs.values().sum() };
-                (service, weight)
-            })
-            .collect();
-        ranking.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        ranking
+        let sums = weights.into_iter().map(|(service, signs)| (service, signs.values().sum()));
+        rank(sums.collect(), root.as_ref())
     }
+}
+
+fn rank(mut services: Vec<(Text, f64)>, root: Option<&Text>) -> Vec<(Text, f64)> {
+    for (service, weight) in &mut services {
+        if Some(&*service) == root {
+            *weight = f64::MAX;
+        }
+    }
+    if root.is_none() {
+        services.push((NO_SERVICE.into(), f64::MAX));
+    }
+    services.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    services
 }
 
 /// Returns what an anomaly is, and how much it weighs.
@@ -188,5 +211,22 @@ impl Heard {
                 self.stories.insert(story, Told { first: telling, later: Vec::new() });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_without_a_service_puts_none_in_the_first_place() {
+        let services = || vec![("cart".into(), 3.0), ("pay".into(), 7.0)];
+        let names = |root: Option<&str>| {
+            let root = root.map(Text::from);
+            let ranked = rank(services(), root.as_ref());
+            ranked.into_iter().map(|(service, _)| service.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(Some("cart")), ["cart", "pay"]);
+        assert_eq!(names(None), [NO_SERVICE, "pay", "cart"]);
     }
 }

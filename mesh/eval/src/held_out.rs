@@ -10,14 +10,16 @@ use crate::{
     calibration::{brier, calibration_error, clustered_interval},
     fit::{count, fit},
     statistics::{mean, ratio, to_f64},
-    trial::{Trial, Trials},
+    trial::{Origin, Trial, Trials},
 };
 
 /// Whether the stories of scenes are as sure as they are right.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Calibration {
-    /// Scenes that were played.
+    /// Scenes that were played, recordings among them.
     pub scenes: usize,
+    /// Recordings of real faults that were played.
+    pub recordings: usize,
     /// How often one was played, under all hardships.
     pub plays: usize,
     /// Stories that said that they do not know.
@@ -30,6 +32,8 @@ pub struct Calibration {
     pub in_force: Reliability,
     /// The calibration error held out if each hardship counted alike, however often it was played.
     pub held_out_ece_alike: f64,
+    /// Of the verdicts held out, those of recordings.
+    pub recorded: Reliability,
     /// Guesses, which the engine makes where it does not know.
     pub guesses: Reliability,
     /// Verdicts held out, by what was done to their scene.
@@ -93,15 +97,20 @@ impl Calibration {
         let as_told = |of: &[&'_ Trial]| -> Vec<(usize, Claim)> {
             of.iter().map(|trial| (trial.scene, claim(trial, trial.confidence))).collect()
         };
-        let judged: Vec<_> = held_out.iter().map(|(trial, claim)| (trial.scene, *claim)).collect();
+        let of_scene = |(trial, claim): &Judged<'_>| (trial.scene, *claim);
+        let judged: Vec<_> = held_out.iter().map(of_scene).collect();
+        let is_recorded = |(trial, _): &&Judged<'_>| trial.origin == Origin::Recorded;
+        let recorded: Vec<_> = held_out.iter().filter(is_recorded).map(of_scene).collect();
         Self {
             scenes: trials.scenes,
+            recordings: trials.recordings,
             plays: trials.plays,
             abstentions: trials.abstentions,
             silences: trials.silences,
             held_out: Reliability::of(&judged),
             held_out_ece_alike: calibration_error_alike(&held_out),
             in_force: Reliability::of(&as_told(&decided)),
+            recorded: Reliability::of(&recorded),
             guesses: Reliability::of(&as_told(&guessed)),
             by_hardship: shares(&held_out, |trial| trial.hardship.name()),
             by_pattern: shares(&held_out, |trial| trial.told.clone()),
@@ -211,6 +220,13 @@ mod tests {
             assert!(it.ece <= ECE_MAX, "{name}: ECE {:.3}; {CURE}", it.ece);
             assert!(it.brier < it.brier_of_share, "{name}: {it:?} says no more than one share");
         }
+    }
+
+    #[test]
+    fn what_is_told_of_recorded_faults_is_as_sure_as_it_is_right() {
+        let it = ALL.recorded;
+        assert!(it.verdicts >= VERDICTS_MIN, "{} verdicts", it.verdicts);
+        assert!(it.ece <= ECE_MAX, "ECE {:.3}; {CURE}", it.ece);
     }
 
     #[test]

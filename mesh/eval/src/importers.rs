@@ -32,6 +32,11 @@ importers! {
     k8s_objects,
 }
 
+/// Returns the importer of our own format.
+pub(crate) const fn tapio() -> impl Importer {
+    tapio::Format
+}
+
 /// Returns the importer that goes by `name`.
 #[must_use]
 pub fn importer(name: &str) -> Option<&'static dyn Importer> {

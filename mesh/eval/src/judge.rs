@@ -1,6 +1,6 @@
 //! The judge: what was told against what is true.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tapio_model::Text;
 
@@ -10,7 +10,7 @@ use crate::{
     grouping::rand_index,
     heard::{Heard, Told},
     interval::poisson_interval,
-    score::{Case, FalseStories, KindScore, Score},
+    score::{Case, FalseStories, FalseStory, KindScore, Score},
     statistics::{mean, quantile, ratio, to_f64},
     times::{Course, Place},
 };
@@ -20,6 +20,7 @@ use crate::{
 pub struct Judgement {
     faults: Vec<Ranked>,
     false_stories: FalseStories,
+    told_falsely: Vec<FalseStory>,
     claims: Vec<Claim>,
     /// Of each event that a story of a fault cites, the story and the fault.
     groups: Vec<(usize, usize)>,
@@ -39,7 +40,7 @@ impl Judgement {
             if let Place::Fault(fault) = place {
                 stories_of.entry(fault).or_default().push(told);
             } else {
-                falsely.push(place);
+                falsely.push((place, told));
             }
         }
         let faults = labels.faults.iter().enumerate().map(|(at, fault)| {
@@ -48,7 +49,8 @@ impl Judgement {
         });
         Self {
             faults: faults.collect(),
-            false_stories: course.false_stories(falsely.into_iter()),
+            false_stories: course.false_stories(falsely.iter().map(|(place, _)| *place)),
+            told_falsely: falsely.iter().map(|(place, told)| told.falsely(*place)).collect(),
             claims: claims(labels, &course, heard),
             groups: groups(&course, heard),
             stories: heard.stories().count(),
@@ -63,6 +65,7 @@ impl Judgement {
         self.groups.extend(groups.map(|(story, fault)| (stories + story, faults + fault)));
         self.faults.extend(other.faults);
         self.false_stories.add(&other.false_stories);
+        self.told_falsely.extend(other.told_falsely);
         self.claims.extend(other.claims);
         self.stories += other.stories;
         self.abstentions += other.abstentions;
@@ -86,6 +89,7 @@ impl Judgement {
         let hours = counts.iter().map(|count| count.minutes).sum::<f64>() / 60.0;
         let times = faults.iter().filter_map(|it| it.case.seconds_to_correct);
         let times: Vec<f64> = times.map(|it| it.max(0.0)).collect();
+        let without_one = without_one_service(faults);
         Score {
             faults: faults.len(),
             as_at_1: fair(1),
@@ -94,7 +98,10 @@ impl Judgement {
             as_at_1_pessimistic: against(1),
             as_at_3_pessimistic: against(3),
             as_at_5_pessimistic: against(5),
-            by_kind: by_kind(faults),
+            by_kind: grouped(faults, |case| &case.kind),
+            by_service: grouped(faults, |case| &case.service),
+            leave_one_service_out_min: without_one.iter().copied().min_by(f64::total_cmp),
+            leave_one_service_out_max: without_one.iter().copied().max_by(f64::total_cmp),
             stories_per_incident: ratio(told, faults.len()),
             adjusted_rand_index: rand_index(&self.groups),
             false_stories: self.false_stories,
@@ -110,6 +117,7 @@ impl Judgement {
             not_in_time: faults.iter().filter_map(Ranked::lateness).collect(),
             patterns_right: patterns_right(faults),
             cases: faults.iter().map(|it| it.case.clone()).collect(),
+            told_falsely: self.told_falsely.clone(),
         }
     }
 }
@@ -195,17 +203,31 @@ fn patterns_right(faults: &[Ranked]) -> Option<f64> {
     (!told.is_empty()).then(|| ratio(right, told.len()))
 }
 
-fn by_kind(ranked: &[Ranked]) -> BTreeMap<String, KindScore> {
-    let mut kinds: BTreeMap<String, Vec<&Ranked>> = BTreeMap::new();
+/// Returns the shares of faults that have something in common.
+fn grouped(ranked: &[Ranked], key: impl Fn(&Case) -> &str) -> BTreeMap<String, KindScore> {
+    let mut groups: BTreeMap<String, Vec<&Ranked>> = BTreeMap::new();
     for fault in ranked {
-        kinds.entry(fault.case.kind.clone()).or_default().push(fault);
+        groups.entry(key(&fault.case).to_owned()).or_default().push(fault);
     }
     let score = |of: Vec<&Ranked>| KindScore {
         faults: of.len(),
         as_at_1: mean(of.iter().map(|it| it.pessimistic(1))),
         as_at_3: mean(of.iter().map(|it| it.pessimistic(3))),
     };
-    kinds.into_iter().map(|(kind, of)| (kind, score(of))).collect()
+    groups.into_iter().map(|(key, of)| (key, score(of))).collect()
+}
+
+/// Returns for each service the share of the faults of all others whose service comes first: how
+/// much the figure owes to one of them.
+fn without_one_service(ranked: &[Ranked]) -> Vec<f64> {
+    let services: BTreeSet<&str> = ranked.iter().map(|it| it.case.service.as_str()).collect();
+    if services.len() < 2 {
+        return Vec::new();
+    }
+    let without = |service: &&str| {
+        mean(ranked.iter().filter(|it| it.case.service != *service).map(|it| it.expected(1)))
+    };
+    services.iter().map(without).collect()
 }
 
 /// Returns of every story how sure it was, and whether its root was right. What was told where

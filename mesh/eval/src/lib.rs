@@ -37,6 +37,6 @@ pub use judge::Judgement;
 pub use labels::{Fault, Labels};
 pub use read_ahead::{READ_AHEAD_CHUNKS_MAX, ReadAhead};
 pub use recording::{CHUNK_EVENTS_MAX, Importer, Recording};
-pub use score::{Case, Count, FalseStories, KindScore, Score};
-pub use trial::{Hardship, Trial, Trials, trials};
+pub use score::{Case, Count, FalseStories, FalseStory, KindScore, Score};
+pub use trial::{Hardship, Origin, Recorded, Trial, Trials, recorded, trials};
 pub use write::{RECORDING_VERSION, RecordingHeader, write_recording};

@@ -26,6 +26,12 @@ pub struct Score {
     pub as_at_5_pessimistic: f64,
     /// By kind of fault: how many there were, and the share whose service comes first.
     pub by_kind: BTreeMap<String, KindScore>,
+    /// By the service at fault: the same.
+    pub by_service: BTreeMap<String, KindScore>,
+    /// `as_at_1` of the faults of all services but one, where it is lowest; none with one service.
+    pub leave_one_service_out_min: Option<f64>,
+    /// The same where it is highest.
+    pub leave_one_service_out_max: Option<f64>,
     /// Stories told for a fault, on average; faults without a story count as none.
     pub stories_per_incident: f64,
     /// Adjusted Rand index of what the stories put together against the faults; 1 is right.
@@ -57,9 +63,11 @@ pub struct Score {
     pub patterns_right: Option<f64>,
     /// Fault by fault.
     pub cases: Vec<Case>,
+    /// Story by story what was told about nothing.
+    pub told_falsely: Vec<FalseStory>,
 }
 
-/// One kind of fault.
+/// Faults of one kind, or of one service.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct KindScore {
     /// How many there were.
@@ -96,6 +104,19 @@ impl FalseStories {
         self.elsewhere.add(other.elsewhere);
         self.metrics_only.add(other.metrics_only);
     }
+}
+
+/// A story about nothing.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FalseStory {
+    /// When it was first told.
+    pub at: String,
+    /// Where that lies, as [`FalseStories`] has it.
+    pub place: &'static str,
+    /// The pattern and the title of its last telling.
+    pub told: String,
+    /// How sure that was.
+    pub confidence: f64,
 }
 
 /// A count, and the minutes it is of.

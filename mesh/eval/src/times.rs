@@ -29,6 +29,19 @@ pub(crate) enum Place {
     MetricsOnly,
 }
 
+impl Place {
+    /// Returns what it is called in scores.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Fault(_) => "fault",
+            Self::FaultFree => "fault_free",
+            Self::BeforeFirstFault => "before_first_fault",
+            Self::Elsewhere => "elsewhere",
+            Self::MetricsOnly => "metrics_only",
+        }
+    }
+}
+
 /// The course of a recording.
 #[derive(Debug)]
 pub(crate) struct Course {

@@ -1,6 +1,8 @@
-//! Labelled verdicts without outside data: every scene under what production does to it.
+//! Labelled verdicts without outside data: every scene, and every recording of a fault, under what
+//! production does to it.
 
 mod hardship;
+mod recorded;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,15 +10,30 @@ use tapio_engine::{Limits, Patterns, Points, Ring, Rules, Told, Weight};
 use tapio_model::{Event, State, Story, StoryId, Verdict};
 use tapio_patterns::{Entry, StoryError, fixture, scene::Truth};
 
-pub use self::hardship::Hardship;
 use self::hardship::{Course, courses, is_guest};
+pub use self::{
+    hardship::Hardship,
+    recorded::{Recorded, recorded},
+};
 use crate::dice::Dice;
 
 /// Where the lots are drawn from: the same scenes have the same trials.
 const SEED: u64 = 0x7461_7069_6f21;
 
+/// The group of recordings in which nothing was wrong.
+const HEALTHY: &str = "healthy";
+
 /// How far two figures may be apart that were reckoned in two ways.
 const EQUAL: f64 = 1e-6;
+
+/// Where a scene comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Whoever wrote the patterns wrote it.
+    Written,
+    /// A fault was done, and this was seen.
+    Recorded,
+}
 
 /// What is true of a story, and what it said.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +42,8 @@ pub struct Trial {
     pub scene: usize,
     /// The pattern whose scenes are learnt from, or judged, together.
     pub group: &'static str,
+    /// Where the scene comes from.
+    pub origin: Origin,
     /// What was done to the scene.
     pub hardship: Hardship,
     /// Whether it says that it knows; else it is a guess.
@@ -46,8 +65,10 @@ pub struct Trial {
 pub struct Trials {
     /// Stories that have a label.
     pub trials: Vec<Trial>,
-    /// Scenes there are.
+    /// Scenes there are, recordings among them.
     pub scenes: usize,
+    /// Recordings there are.
+    pub recordings: usize,
     /// How often one was played.
     pub plays: usize,
     /// Stories that said that they do not know, right or wrong to do so.
@@ -58,17 +79,26 @@ pub struct Trials {
 
 /// What is known of all scenes.
 struct Stage {
-    /// Of each scene, what is true, and with which pattern's it goes.
-    scenes: Vec<(Truth, &'static str)>,
+    scenes: Vec<Known>,
     /// How many patterns are known to cause each.
     causes: BTreeMap<&'static str, usize>,
 }
 
-/// Plays every scene of every entry under every hardship to all patterns at once.
+/// What is known of a scene.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    truth: Truth,
+    /// The pattern with whose scenes it goes.
+    group: &'static str,
+    origin: Origin,
+}
+
+/// Plays every scene of every entry, and every recording, under every hardship to all patterns at
+/// once.
 ///
 /// # Errors
 /// [`StoryError`] names the first statement of a scene that cannot be read.
-pub fn trials(entries: &[Entry]) -> Result<Trials, StoryError> {
+pub fn trials(entries: &[Entry], recordings: &[Recorded]) -> Result<Trials, StoryError> {
     let patterns: Patterns = entries.iter().map(|entry| Arc::clone(&entry.pattern)).collect();
     let mut stage = Stage { scenes: Vec::new(), causes: BTreeMap::new() };
     let mut scenes = Vec::new();
@@ -77,18 +107,19 @@ pub fn trials(entries: &[Entry]) -> Result<Trials, StoryError> {
             *stage.causes.entry(effect).or_default() += 1;
         }
         for scene in entry.scenes {
-            let group = match scene.truth {
-                Truth::Cause(slug) | Truth::Unknown(slug) => slug,
-                Truth::Healthy => entry.slug,
-            };
-            stage.scenes.push((scene.truth, group));
+            stage.scenes.push(Known::of(scene.truth, entry.slug, Origin::Written));
             let mut events = fixture::events(scene.story)?;
             events.sort_by_key(|event| event.order());
             scenes.push(events);
         }
     }
+    for recording in recordings {
+        stage.scenes.push(Known::of(recording.truth, HEALTHY, Origin::Recorded));
+        scenes.push(recording.events.clone());
+    }
     let rules = Arc::new(Rules::new(&patterns, Limits::default()));
-    let mut all = Trials { scenes: scenes.len(), ..Trials::default() };
+    let mut all =
+        Trials { scenes: scenes.len(), recordings: recordings.len(), ..Trials::default() };
     for (own, events) in scenes.iter().enumerate() {
         // Each scene has lots of its own: one more changes who is whose guest, and no other lot.
         for course in courses(own, &scenes, &mut Dice(seed(events))) {
@@ -135,7 +166,7 @@ fn play(course: &Course, rules: &Arc<Rules>, patterns: &Patterns) -> Vec<Story> 
 impl Trials {
     fn judge(&mut self, own: usize, course: &Course, stage: &Stage, stories: &[Story]) {
         self.plays += 1;
-        let is_caused = |(truth, _): &(Truth, _)| matches!(truth, Truth::Cause(_));
+        let is_caused = |it: &Known| matches!(it.truth, Truth::Cause(_));
         let has_cause = stage.scenes.get(own).is_some_and(is_caused);
         self.silences += usize::from(stories.is_empty() && has_cause);
         for story in stories {
@@ -148,11 +179,21 @@ impl Trials {
     }
 }
 
+impl Known {
+    const fn of(truth: Truth, healthy: &'static str, origin: Origin) -> Self {
+        let group = match truth {
+            Truth::Cause(slug) | Truth::Unknown(slug) => slug,
+            Truth::Healthy => healthy,
+        };
+        Self { truth, group, origin }
+    }
+}
+
 impl Stage {
     /// Holds a story against its scene's truth. A guess about a scene that nobody could know has
     /// no label.
     fn trial(&self, scene: usize, hardship: Hardship, story: &Story) -> Option<Trial> {
-        let (truth, group) = *self.scenes.get(scene)?;
+        let Known { truth, group, origin } = *self.scenes.get(scene)?;
         let (is_decided, told) = match &story.verdict {
             Verdict::Cause => (true, &story.pattern),
             Verdict::Unknown { hypotheses, .. } => (false, &hypotheses.first()?.pattern),
@@ -168,6 +209,7 @@ impl Stage {
         Some(Trial {
             scene,
             group,
+            origin,
             hardship,
             is_decided,
             is_right,
@@ -196,14 +238,27 @@ impl Stage {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::{collections::BTreeSet, sync::LazyLock};
+    use std::{
+        collections::BTreeSet,
+        path::{Path, PathBuf},
+        sync::LazyLock,
+    };
 
     use tapio_patterns::all;
 
     use super::*;
 
+    /// Where the project's own recordings are.
+    fn recordings() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/recordings/cluster")
+    }
+
     /// Seconds of playing, which the tests of one process share.
-    pub(crate) static ALL: LazyLock<Trials> = LazyLock::new(|| trials(&all()).unwrap());
+    pub(crate) static ALL: LazyLock<Trials> = LazyLock::new(|| {
+        let entries = all();
+        let recordings = recorded(&recordings(), &entries).unwrap();
+        trials(&entries, &recordings).unwrap()
+    });
 
     #[test]
     fn what_a_story_shows_is_what_its_confidence_is_made_of() {
@@ -221,16 +276,17 @@ pub(crate) mod tests {
     #[test]
     fn every_hardship_is_met_and_the_same_again() {
         let entries: Vec<_> = all().into_iter().take(3).collect();
-        let told = trials(&entries).unwrap();
+        let told = trials(&entries, &[]).unwrap();
         let met: BTreeSet<_> = told.trials.iter().map(|trial| trial.hardship).collect();
         assert_eq!(met.len(), Hardship::ALL.len(), "{met:?}");
-        assert_eq!(trials(&entries).unwrap(), told);
+        assert_eq!(trials(&entries, &[]).unwrap(), told);
     }
 
     #[test]
-    fn a_scene_without_hardship_is_told_right() {
+    fn a_written_scene_without_hardship_is_told_right() {
         let wrong = |trial: &&Trial| {
-            trial.hardship == Hardship::None && trial.is_decided && !trial.is_right
+            let is_plain = (trial.origin, trial.hardship) == (Origin::Written, Hardship::None);
+            is_plain && trial.is_decided && !trial.is_right
         };
         assert_eq!(ALL.trials.iter().find(wrong), None);
     }

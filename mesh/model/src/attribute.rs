@@ -275,7 +275,7 @@ pub mod keys {
     /// How many there are.
     pub const READY: &str = "tapio.ready";
     /// What of the telemetry changed: `log_template`, `call`, `self_time`, `edge_latency`,
-    /// `request_rate`, `error_rate`, `cpu`, `memory` or `network`.
+    /// `request_rate`, `error_rate`, `cpu`, `memory`, `network` or `disk`.
     pub const ANOMALY_SIGNAL: &str = "tapio.anomaly.signal";
     /// How it changed: `appeared`, `vanished`, `rose` or `fell`.
     pub const ANOMALY_CHANGE: &str = "tapio.anomaly.change";
@@ -287,6 +287,11 @@ pub mod keys {
     pub const ANOMALY_AFTER: &str = "tapio.anomaly.after";
     /// Trace id of one of the traces that show it.
     pub const ANOMALY_EXAMPLE: &str = "tapio.anomaly.example_trace_id";
+    /// Which metric it was seen in.
+    pub const ANOMALY_METRIC: &str = "tapio.anomaly.metric";
+    /// Id of the anomaly that this one repeats in the trace of its owner: services are compared by
+    /// the original.
+    pub const ANOMALY_OF: &str = "tapio.anomaly.of";
     /// Which resource (`cpu`, `memory`, `io`, `open_files`, `processes`, `ports`, `watches`).
     pub const RESOURCE: &str = "tapio.resource";
 }

@@ -55,6 +55,13 @@ pub enum Entity {
         /// Callee.
         to: Text,
     },
+    /// A process, while it lives: numbers are given again.
+    Process {
+        /// Node name; empty on an unnamed host.
+        node: Text,
+        /// Its number on the node.
+        pid: Text,
+    },
     /// An object such as a ConfigMap, a Secret or a volume.
     Object {
         /// Namespace.
@@ -89,6 +96,12 @@ impl Entity {
         let Workload { kind, name } = place.workload.clone()?;
         let scope = place.namespace.clone().or_else(|| place.node.clone()).unwrap_or_default();
         Some(Self::Workload { scope, kind, name })
+    }
+
+    /// Returns a process of a place's node.
+    #[must_use]
+    pub fn process(place: &Place, pid: i64) -> Self {
+        Self::Process { node: place.node.clone().unwrap_or_default(), pid: pid.to_string().into() }
     }
 
     /// Returns the node of a place.
@@ -138,6 +151,7 @@ impl Entity {
             Self::Node { .. } => "node",
             Self::Service { .. } => "service",
             Self::Edge { .. } => "edge",
+            Self::Process { .. } => "process",
             Self::Object { .. } => "object",
         }
     }
@@ -153,6 +167,7 @@ impl fmt::Display for Entity {
             Self::Node { name } => write!(f, "node {name}"),
             Self::Service { name, .. } => write!(f, "service {name}"),
             Self::Edge { from, to } => write!(f, "{from} -> {to}"),
+            Self::Process { node, pid } => write!(f, "process {pid} of {node}"),
             Self::Object { namespace, kind, name } => write!(f, "{kind} {namespace}/{name}"),
         }
     }

@@ -18,7 +18,7 @@ use tokio::{
     task::JoinHandle,
     time::{MissedTickBehavior, interval},
 };
-use tracing::warn;
+use tracing::{info, warn};
 
 /// Batches that wait to be learnt from; what is beyond is passed over, for learning is a sample.
 const WAITING_MAX: usize = 256;
@@ -94,10 +94,14 @@ impl Work {
     async fn run(mut self, mut events: mpsc::Receiver<Vec<Arc<Event>>>) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut is_first = true;
         loop {
             tokio::select! {
                 batch = events.recv() => {
                     let Some(batch) = batch else { return };
+                    if std::mem::take(&mut is_first) {
+                        info!("telemetry has come: what is normal is learnt from now on");
+                    }
                     let now = self.pass();
                     batch.iter().for_each(|event| self.watch.observe(event, now));
                 }
@@ -134,3 +138,6 @@ impl Work {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,6 +65,7 @@ impl ShardCount {
             Entity::Container { id } => id,
             Entity::Pod { uid } => uid,
             Entity::Cgroup { path, .. } => path,
+            Entity::Process { pid, .. } => pid,
         };
         self.shard_of_bytes(name.as_bytes())
     }

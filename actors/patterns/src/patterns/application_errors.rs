@@ -42,6 +42,12 @@ pub(crate) const SCENES: &[Scene] = &[
          1s shop/pay-1/pay@n1%pay Log sev=error tapio.sampled=4 msg="payments cannot be taken""#,
     ),
     Scene::cause(
+        "application_errors",
+        "hardly anything but warnings",
+        r#"0s shop/edge-1/edge@n1%edge Log sev=warn tapio.sampled=30 log.template=a msg="token rejected: used before issued"
+         7s shop/edge-1/edge@n1%edge Log sev=warn tapio.sampled=30 log.template=a count=23 msg="token rejected: used before issued""#,
+    ),
+    Scene::cause(
         "cannot_start",
         "its process ends of the error",
         r#"0s shop/cart-1/cart@n1%cart Log sev=error tapio.sampled=9 log.template=a msg="bad licence"
@@ -107,17 +113,59 @@ impl Pattern for Detector {
     }
 }
 
-/// Says whether it is an error of a log that is at hand as a whole, and says nothing that another
+fn is_error(event: &Event) -> bool {
+    event.severity >= Severity::Error || event.kind == Kind::Exception
+}
+
+/// Says whether it is an error, or a warning, of a log that is at hand as a whole, and says nothing that another
 /// pattern knows.
 fn is_told(event: &Event) -> bool {
     matches!(event.kind, Kind::Log | Kind::Exception)
         && event.source == Source::App
         && event.attributes.int(keys::SAMPLED).is_some()
-        && (event.severity >= Severity::Error || event.kind == Kind::Exception)
+        // That calls are slow is another story.
+        && event.attributes.int(keys::DURATION).is_none()
+        && (event.severity >= Severity::Warn || event.kind == Kind::Exception)
         && !certificate_expired::is_complaint(event)
         && !rbac_denied::is_denial(event)
         && !pool_exhaustion::is_told(event)
         && !stale_credentials::is_refused(event)
+}
+
+/// Names what a log at hand says again and again beside what another pattern tells of it: whoever
+/// reads it wants to know of all.
+pub(super) fn beside(view: &View<'_>, own: &Event) -> String {
+    let is_of_log = |event: &&Event| is_told(event) && is_error(event) && of_owner(event, own);
+    let kinds = kinds(view.events().filter(is_of_log));
+    let mut kinds: Vec<_> =
+        kinds.into_values().filter(|(number, _)| *number >= ALIKE_MIN).collect();
+    kinds.sort_by_key(|(number, last)| (std::cmp::Reverse(*number), last.order()));
+    if kinds.is_empty() || own.attributes.int(keys::SAMPLED).is_none() {
+        return String::new();
+    }
+    format!("; its log says as well: {}", named(&kinds))
+}
+
+fn of_owner(event: &Event, other: &Event) -> bool {
+    event.place.is_same_pod(&other.place) || event.place.is_same_workload(&other.place)
+}
+
+/// Returns how often each kind of error came, and its last line.
+fn kinds<'a>(errors: impl Iterator<Item = &'a Event>) -> BTreeMap<&'a str, (i64, &'a Event)> {
+    let mut kinds: BTreeMap<&str, (i64, &Event)> = BTreeMap::new();
+    for error in errors {
+        let template = error.attributes.text(keys::TEMPLATE).unwrap_or_else(|| error.message());
+        let (number, last) = kinds.entry(template).or_insert((0, error));
+        *number = number.saturating_add(count(error));
+        *last = error;
+    }
+    kinds
+}
+
+fn named(kinds: &[(i64, &Event)]) -> String {
+    let named = kinds.iter().take(NAMED_MAX);
+    let named = named.map(|(number, last)| format!("{}{}", quote(last), times(*number)));
+    named.collect::<Vec<_>>().join("; ")
 }
 
 /// Says whether the process ended, or waits to be begun again: that is the story, and the lines are
@@ -139,35 +187,26 @@ fn is_explained(view: &View<'_>, errors: &[&Event]) -> bool {
 
 fn draft(owner: Entity, errors: &[&Event]) -> Option<Draft> {
     let lines = errors.iter().filter_map(|error| error.attributes.int(keys::SAMPLED)).max()?;
-    let mut kinds: BTreeMap<&str, (i64, &Event)> = BTreeMap::new();
-    for error in errors {
-        let template = error.attributes.text(keys::TEMPLATE).unwrap_or_else(|| error.message());
-        let (number, last) = kinds.entry(template).or_insert((0, error));
-        *number = number.saturating_add(count(error));
-        *last = error;
-    }
+    let kinds = kinds(errors.iter().copied());
     let total: i64 = kinds.values().map(|(number, _)| *number).sum();
-    let is_most = total >= ERRORS_MIN && total.saturating_mul(2) >= lines;
+    // Warnings are everyday; a log of hardly anything else is not.
+    let is_enough = total >= ALIKE_MIN || errors.iter().any(|error| is_error(error));
+    let is_most = is_enough && total >= ERRORS_MIN && total.saturating_mul(2) >= lines;
     let is_habit =
         |number: i64| number >= ALIKE_MIN && number.saturating_mul(LINES_PER_ERROR_MAX) >= lines;
     let mut kinds: Vec<_> = kinds.into_values().collect();
-    kinds.retain(|(number, _)| is_most || is_habit(*number));
+    kinds.retain(|(number, last)| is_most || (is_error(last) && is_habit(*number)));
     // Of as many the last says most: it is what the others came to.
     kinds.sort_by_key(|(number, last)| {
         (std::cmp::Reverse(*number), std::cmp::Reverse(last.order()))
     });
     let (_, root) = *kinds.first()?;
     let who = workload_name(&root.place);
-    let named: Vec<_> = kinds
-        .iter()
-        .take(NAMED_MAX)
-        .map(|(number, last)| format!("{}{}", quote(last), times(*number)))
-        .collect();
     let draft = Draft::new(owner, EvidenceClass::CoOccurrence, root, quote(root))
         .touching(&root.place)
         .sure(SURE)
         .title(format!("{who} writes errors again and again: {}", quote(root)))
-        .because(format!("{total} of {lines} lines of its log are errors: {}", named.join("; ")))
+        .because(format!("{total} of {lines} lines of its log are errors: {}", named(&kinds)))
         .advise("read what its log said before the first of them: kubectl logs POD")
         .advise("compare its version and configuration with those before: kubectl rollout history")
         .missing("what its log said on a good day")
@@ -200,11 +239,28 @@ mod tests {
     }
 
     #[test]
+    fn what_a_log_says_beside_another_trouble_is_named() {
+        let line = |words: &str| format!("0s a/b-1/b%b Log sev=error tapio.sampled=99 {words}");
+        let expired = line("count=40 msg=\"certificate has expired\"");
+        let story = format!(
+            "{expired}; {}; {}",
+            line("log.template=a count=9 msg=\"bad query\""),
+            line("msg=once")
+        );
+        let told = crate::fixture::events(&story).unwrap();
+        let told: Vec<_> = told.into_iter().map(std::sync::Arc::new).collect();
+        let view = View::new(&told, tapio_model::Timestamp::ZERO);
+        assert_eq!(beside(&view, &told[0]), "; its log says as well: \"bad query\" 9 times");
+        assert_eq!(beside(&View::new(&told[..1], tapio_model::Timestamp::ZERO), &told[0]), "");
+    }
+
+    #[test]
     fn what_is_rare_calm_or_explained_is_not_it() {
         let line = |words: &str| format!("0s a/b-1/b%b Log {words}");
         for story in [
             line("sev=error tapio.sampled=9 count=3 msg=x"),
-            line("sev=warn tapio.sampled=9 count=9 msg=x"),
+            line("sev=warn tapio.sampled=99 count=9 msg=x"),
+            line("sev=warn tapio.sampled=5 count=4 msg=x"),
             line("sev=error count=9 msg=x"),
             line("sev=error tapio.sampled=9 count=9 msg=\"certificate has expired\""),
             format!(

@@ -2,8 +2,9 @@
 //!
 //! Evidence: a ConfigMap or Secret of the workload was changed, and afterwards its pods fail over
 //! that content: a complaint names a changed key or the object, or says that the configuration
-//! cannot be read; or an address changed, and connections fail since. The change alone is no
-//! evidence, nor is a failure that speaks of something else.
+//! cannot be read; or an address changed, and connections fail since; or more of its requests fail
+//! than ever before, which makes the change a candidate. The change alone is no evidence, nor is a
+//! failure that speaks of something else.
 //! Root: the change of the object.
 //! Not this: `bad_rollout` (the image changed as well, and only pods of the new template fail);
 //! `missing_config` (the object is gone, and containers are never created); `cannot_start` (nothing
@@ -19,6 +20,7 @@ use super::{bad_rollout::has_new_image, stale_credentials::is_refused};
 use crate::{
     Scene,
     last_words::{is_own_exit, last_words, quote},
+    slowness::has_risen,
     wording::{is_complaint, names, says},
 };
 
@@ -76,6 +78,13 @@ pub(crate) const SCENES: &[Scene] = &[
         "0s shop/x%cart ConfigChanged okind=ConfigMap oname=env change=modified tapio.changed=LOG_LEVEL
          5s shop/cart-1/cart@n1%cart ContainerStarted cid=c2
          7s shop/cart-1/cart@n1%cart ContainerTerminated exit=1 reason=Error cid=c2",
+    ),
+    Scene::unknown(
+        "bad_config",
+        "more requests fail than ever since the change, and nobody says over what",
+        r#"0s shop/x%cart ConfigChanged okind=ConfigMap oname=env change=modified tapio.changed=LOG_LEVEL trace=2
+         75s svc:shop/cart%cart Anomaly anomaly=error_rate how=rose score=60.0 was=0.002 is=0.3 msg="30 % of the requests to cart fail by themselves; it was 0.2 %"
+         75s svc:shop/cart%cart Anomaly anomaly=error_rate how=rose score=60.0 was=0.002 is=0.3 msg="30 % of the requests to cart fail by themselves; it was 0.2 %" tapio.anomaly.of=a trace=2"#,
     ),
     Scene::healthy(
         "a change, restarts, and a complaint about something else",
@@ -162,6 +171,8 @@ enum Mechanism {
     Address(Text),
     /// Credentials are refused, to processes that began after the change too.
     Refused,
+    /// Requests fail by themselves; over what, nobody says.
+    Failing,
 }
 
 impl Pattern for Detector {
@@ -234,11 +245,19 @@ fn draft(view: &View<'_>, change: &Event) -> Option<Draft> {
     if let Some(ended) = ended {
         draft = draft.symptom(ended, "a container ended").touching(&ended.place);
     }
-    Some(judge(view, draft, change))
+    let is_named = failures.iter().any(|(_, how)| *how != Mechanism::Failing);
+    Some(judge(view, draft, change, is_named))
 }
 
 /// Says what keeps the change from being a verdict.
-fn judge(view: &View<'_>, draft: Draft, change: &Event) -> Draft {
+fn judge(view: &View<'_>, draft: Draft, change: &Event, is_named: bool) -> Draft {
+    if !is_named {
+        return draft.missing("a complaint that names what changed").or(
+            "service_abnormal",
+            "it fails for another reason, and the change only came before",
+            "take the change back for one pod, and see whether its requests still fail",
+        );
+    }
     let mut rollouts = view.of(Kind::RolloutStarted).filter(|rollout| is_of(rollout, change));
     let Some(rollout) = rollouts.next() else {
         return draft.rule_out("bad_rollout", "no rollout began", &[]);
@@ -259,6 +278,9 @@ fn judge(view: &View<'_>, draft: Draft, change: &Event) -> Draft {
 
 /// Returns how the change of the object shows in an event, if it does.
 fn mechanism(view: &View<'_>, event: &Event, change: &Event) -> Option<Mechanism> {
+    if has_risen(event, "error_rate") {
+        return Some(Mechanism::Failing);
+    }
     if is_complaint(event) {
         return of_complaint(view, event, change);
     }
@@ -313,6 +335,7 @@ fn words(how: &Mechanism, first: &Event) -> String {
         Mechanism::Named(key) => format!("a pod complains of {key}: {said}"),
         Mechanism::Unreadable => format!("a pod cannot read its configuration: {said}"),
         Mechanism::Address(key) => format!("connections fail, and {key} is an address: {said}"),
+        Mechanism::Failing => format!("more of its requests fail than before: {said}"),
         Mechanism::Refused => format!("pods that began after it are refused: {said}"),
     }
 }
@@ -361,6 +384,16 @@ mod tests {
             let draft = one(&[CHANGE, &failure].concat()).unwrap();
             assert!(draft.root_cause().contains(words), "{}", draft.root_cause());
         }
+    }
+
+    #[test]
+    fn failing_requests_make_the_change_a_candidate() {
+        let failing = "70s svc:shop/cart%cart Anomaly anomaly=error_rate how=rose msg=fail\n";
+        let draft = one(&[CHANGE, failing].concat()).unwrap();
+        assert_eq!(draft.doubt().unwrap().alternative, "service_abnormal");
+        let named = line("71s", "LOG_LEVEL: no such level");
+        assert!(one(&[CHANGE, failing, &named].concat()).unwrap().doubt().is_none());
+        assert_eq!(one(&[CHANGE, &failing.replace("cart", "pay")].concat()), None);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! A new version fails where the old one works.
 //!
 //! Evidence: a rollout, then failures only in pods of the new template (by template hash), with old
-//! pods at work beside them, or new pods that end by themselves. A change alone is no evidence.
+//! pods at work beside them, or new pods that end by themselves; or more requests that fail by
+//! themselves than ever before, of which nobody says to which pods they went. A change alone is no
+//! evidence.
 //! Root: the start of the rollout.
 //! Not this: `bad_config` (a ConfigMap or Secret changed too, and the image did not);
 //! `cascading_dependency` and `connection_failed` (old and new pods are equally bad, or failed
@@ -22,6 +24,7 @@ pub(crate) use self::scenes::SCENES;
 use super::liveness_kill::blames_probe;
 use crate::{
     last_words::{is_connection_error, is_own_exit, last_words, quote},
+    slowness::has_risen,
     witness::{count, ending, touch_services},
 };
 
@@ -62,6 +65,8 @@ struct Seen<'a> {
     errors: Vec<&'a Event>,
     stalls: Vec<&'a Event>,
     unknown: Vec<&'a Event>,
+    /// Anomalies, each of which speaks for many requests.
+    unlike: Vec<&'a Event>,
     old_at_work: Option<&'a Event>,
     never_ran: bool,
 }
@@ -109,7 +114,8 @@ impl<'a> Seen<'a> {
             let age = age(event, rollout);
             let is_before = event.order() < rollout.order();
             let is_crash = is_own_exit(event);
-            let fails = (is_crash || is_error(event)) && !is_killed(view, event);
+            let is_unlike = has_risen(event, "error_rate");
+            let fails = ((is_crash || is_error(event)) && !is_killed(view, event)) || is_unlike;
             if is_before && event.kind != Kind::RolloutStarted && (fails || age == Age::New) {
                 return None;
             }
@@ -121,6 +127,8 @@ impl<'a> Seen<'a> {
                 seen.old_at_work = seen.old_at_work.or(works.then_some(event));
             } else if age == Age::Old {
                 return None;
+            } else if is_unlike {
+                seen.unlike.push(event);
             } else if age == Age::Unknown {
                 seen.unknown.push(event);
             } else if is_crash {
@@ -132,11 +140,17 @@ impl<'a> Seen<'a> {
         Some(seen)
     }
 
-    /// Says whether there is enough to speak of failure.
+    /// Says whether there is enough to speak of failure. What processes merely say counts where
+    /// something shows that it is more than they say every day.
     fn fails(&self) -> bool {
-        let errors: i64 = self.errors.iter().chain(&self.unknown).map(|event| count(event)).sum();
+        let is_comparable = self.old_at_work.is_some() || !self.stalls.is_empty();
+        let counts =
+            |event: &&&Event| is_comparable || !matches!(event.kind, Kind::Log | Kind::Exception);
+        let errors = self.errors.iter().chain(&self.unknown).filter(counts);
+        let errors: i64 = errors.map(|event| count(event)).sum();
         let enough = if self.stalls.is_empty() { ERRORS_MIN } else { 1 };
-        !self.crashes.is_empty() || errors >= enough || self.unknown.iter().any(|e| is_own_exit(e))
+        let is_telling = !self.crashes.is_empty() || !self.unlike.is_empty();
+        is_telling || errors >= enough || self.unknown.iter().any(|e| is_own_exit(e))
     }
 }
 
@@ -166,7 +180,8 @@ fn draft(view: &View<'_>, workload: &Entity, rollout: &Event, seen: &Seen<'_>) -
         let is_open = !seen.stalls.is_empty() && !seen.never_ran;
         return is_open.then(|| stalled(draft, workload, &version));
     }
-    let failures = || seen.crashes.iter().chain(&seen.errors).chain(&seen.unknown);
+    let failures =
+        || seen.crashes.iter().chain(&seen.errors).chain(&seen.unknown).chain(&seen.unlike);
     let pods: BTreeSet<_> = failures().filter_map(|event| event.place.pod.as_ref()).collect();
     let first = failures().min_by_key(|event| event.order())?;
     let said = last_words(view, first).unwrap_or(first);
@@ -191,6 +206,13 @@ fn draft(view: &View<'_>, workload: &Entity, rollout: &Event, seen: &Seen<'_>) -
 
 /// Says what keeps the change from being a verdict.
 fn judge(view: &View<'_>, draft: Draft, rollout: &Event, seen: &Seen<'_>) -> Draft {
+    if seen.crashes.is_empty() && seen.errors.is_empty() && seen.unknown.is_empty() {
+        return draft.missing("the template hash of the pods whose requests fail").or(
+            "service_abnormal",
+            "it fails for another reason, and the rollout only came before",
+            "compare failures by pod: kubectl get pods -L pod-template-hash",
+        );
+    }
     if seen.crashes.is_empty() && seen.errors.is_empty() {
         return draft.missing("the template hash of the failing pods").or(
             "cascading_dependency",
@@ -334,6 +356,8 @@ mod tests {
     const CRASH: &str = "3s shop/cart-newer-bbbbb/cart%cart Log msg=\"panic: nil map\"
         4s shop/cart-newer-bbbbb/cart%cart ContainerTerminated exit=2 hash=newer\n";
 
+    const FAILING: &str = "9s svc:shop/cart%cart Anomaly anomaly=error_rate how=rose was=0.0 is=0.3 msg=\"30 % fail\"\n";
+
     #[test]
     fn new_pods_fail_where_old_ones_work() {
         let draft = one(&[ROLLOUT, OLD, ERRORS].concat()).unwrap();
@@ -369,9 +393,9 @@ mod tests {
             "3s svc:shop/cart%cart Span status=error; 4s svc:shop/cart%cart Span status=error";
         let refused = CRASH.replace("panic: nil map", "dial tcp: connection refused");
         let cases = [
-            ([ROLLOUT, ERRORS].concat(), "cascading_dependency"),
             ([ROLLOUT, nameless].concat(), "cascading_dependency"),
             ([ROLLOUT, &refused].concat(), "cascading_dependency"),
+            ([ROLLOUT, FAILING].concat(), "service_abnormal"),
             ([config, ROLLOUT, OLD, ERRORS].concat(), "bad_config"),
             ([ROLLOUT, stall].concat(), "unschedulable"),
         ];
@@ -409,6 +433,7 @@ mod tests {
             [ROLLOUT, OLD, ERRORS, old_error].concat(),
             [before, ROLLOUT, ERRORS].concat(),
             [scaled, ROLLOUT, ERRORS].concat(),
+            [ROLLOUT, ERRORS].concat(),
             [ROLLOUT, OLD, oom].concat(),
             [ROLLOUT, OLD, unready].concat(),
             [ROLLOUT, OLD, killed].concat(),
@@ -416,6 +441,9 @@ mod tests {
             [ROLLOUT, OLD, pull, stall].concat(),
             [ROLLOUT, OLD, ERRORS.lines().next().unwrap()].concat(),
             [ROLLOUT, other].concat(),
+            [ROLLOUT, &FAILING.replace("cart", "pay")].concat(),
+            [&FAILING.replace("9s", "0s"), ROLLOUT].concat(),
+            [ROLLOUT, &FAILING.replace("error_rate", "request_rate")].concat(),
             [OLD, ERRORS].concat(),
         ] {
             assert!(one(&story).is_none(), "{story}");

@@ -94,6 +94,11 @@ const CAUSES: &[(&[&str], &str, &str)] = &[
         "correct command of the container, or the entry point of the image",
     ),
     (
+        &["error mounting", "mount a directory onto a file"],
+        "what it mounts does not fit its image: a file over a directory, or the other way round",
+        "correct mountPath and subPath of the volume",
+    ),
+    (
         &["address already in use", "eaddrinuse"],
         "its port is taken already",
         "give each container of the pod a port of its own; hostNetwork shares the node's",
@@ -177,7 +182,9 @@ fn draft(view: &View<'_>, pod: Entity, starts: &[&Event]) -> Option<Draft> {
         return Some(unconnected(draft, &label, words, failed));
     }
     if let Some((what, cure)) = cause {
-        return Some(draft.title(format!("{label} cannot start: {what}")).advise(cure));
+        let named = executable(&[words, Some(failed)]).map(|name| format!(": {name}"));
+        let named = named.unwrap_or_default();
+        return Some(draft.title(format!("{label} cannot start: {what}{named}")).advise(cure));
     }
     let loud = words.filter(|words| is_loud(words));
     let saying = loud.map(|words| format!(": it says {}", quote(words))).unwrap_or_default();
@@ -312,6 +319,15 @@ fn cause(failed: &Event, words: Option<&Event>) -> Option<(&'static str, &'stati
         _ => None,
     };
     named.or(shell).map(|(_, what, cure)| (*what, *cure))
+}
+
+/// Reads what a runtime could not execute: `exec: "wge": executable file not found`.
+fn executable(said: &[Option<&Event>]) -> Option<String> {
+    said.iter().flatten().find_map(|event| {
+        let (_, rest) = event.message().split_once("exec: ")?;
+        let name = rest.trim_start_matches(['\\', '"']).split(['\\', '"', ':']).next()?;
+        (!name.is_empty()).then(|| name.to_owned())
+    })
 }
 
 /// Returns what an event says, in lower case. Python names the variable that is missing, and not

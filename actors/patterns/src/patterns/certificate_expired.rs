@@ -16,7 +16,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, Place, Severity, Text, keys};
 
-use super::connection_failed::caller;
+use super::{
+    application_errors::beside,
+    connection_failed::caller,
+    object_stuck::{is_expired, object},
+};
 use crate::{
     Scene,
     last_words::quote,
@@ -26,6 +30,12 @@ use crate::{
 
 /// Scenes whose cause is known.
 pub(crate) const SCENES: &[Scene] = &[
+    Scene::cause(
+        "certificate_expired",
+        "a Certificate says itself that it was not renewed in time",
+        r#"0s web/x ObjectEvent sev=warn okind=Certificate oname=site reason=CertificateNotReady msg="Expired: Certificate expired on Mon, 13 Oct 2025"
+         1s web/x ObjectEvent sev=warn okind=Certificate oname=site reason=CertificateNotReady msg="Expired: Certificate expired on Mon, 13 Oct 2025""#,
+    ),
     Scene::cause(
         "certificate_expired",
         "two callers of one service, and what fails with them",
@@ -73,7 +83,7 @@ pub(crate) const SCENES: &[Scene] = &[
 const SPEC: Spec = Spec {
     slug: "certificate_expired",
     title: "Certificate not accepted",
-    wakes_on: &[Kind::Log, Kind::Exception],
+    wakes_on: &[Kind::Log, Kind::Exception, Kind::ObjectEvent],
     leads_to: &[
         "connection_failed",
         "cascading_dependency",
@@ -144,8 +154,32 @@ impl Pattern for Detector {
             }
         }
         let found = groups.into_iter();
-        found.filter_map(|((subject, flaw), events)| draft(view, subject, flaw, &events)).collect()
+        let of_calls =
+            found.filter_map(|((subject, flaw), events)| draft(view, subject, flaw, &events));
+        of_calls.chain(of_objects(view)).collect()
     }
+}
+
+/// Tells of Certificates that say themselves that their time is over.
+fn of_objects(view: &View<'_>) -> Vec<Draft> {
+    let mut objects: BTreeMap<Entity, Vec<&Event>> = BTreeMap::new();
+    for event in view.of(Kind::ObjectEvent).filter(|event| is_expired(event)) {
+        if let Some(object) = object(event) {
+            objects.entry(object).or_default().push(event);
+        }
+    }
+    let draft = |(object, events): (Entity, Vec<&Event>)| {
+        let root = *events.first()?;
+        let said = quote(root);
+        let draft = Draft::new(object.clone(), EvidenceClass::ObjectStatus, root, said.clone())
+            .touching(&root.place)
+            .title(format!("{object} is expired"))
+            .because(format!("{object} says that its time is over: {said}"))
+            .advise("see why it was not renewed: kubectl describe its CertificateRequest and Order")
+            .rule_out("object_stuck", "it was there, and its time is over", &[root]);
+        Some(events.iter().fold(draft, |draft, event| draft.symptom(event, quote(event))))
+    };
+    objects.into_iter().filter_map(draft).collect()
 }
 
 fn flaw(event: &Event) -> Option<Flaw> {
@@ -221,7 +255,12 @@ fn draft(view: &View<'_>, subject: Entity, flaw: Flaw, events: &[&Event]) -> Opt
     let since = if change.is_some() { "since its Secret or CA changed, " } else { "" };
     let mut draft = Draft::new(subject, EvidenceClass::LogTemplate, root, text)
         .title(format!("{who} does not accept {whose}: it {what}"))
-        .because(format!("{since}{whose} {what}{}: {}", times(total), quote(first)))
+        .because(format!(
+            "{since}{whose} {what}{}: {}{}",
+            times(total),
+            quote(first),
+            beside(view, first)
+        ))
         .advise(cure)
         .advise("watch the days that are left: cert-manager, or an alert on notAfter")
         .rule_out(

@@ -22,7 +22,7 @@ pub(crate) use self::scenes::SCENES;
 use super::silent_child_oom::is_child_kill;
 use crate::witness::{
     Constraint, beside, by_container, constraint, count, ending, may_share_node, not_before, pid,
-    process, quoted, same_container, says_oom, spot, times, touch_services, truth,
+    process, quoted, same_container, says_oom, spot, times, touch_services, touch_victims, truth,
     was_asked_to_stop,
 };
 
@@ -79,6 +79,7 @@ fn decide(view: &View<'_>, group: &[&Event]) -> Option<Draft> {
     }
     let draft = Draft::new(subject(root, group)?, class, root, text(root));
     let draft = touch_services(view, draft, &root.place);
+    let draft = touch_victims(draft, group);
     let draft = group
         .iter()
         .fold(draft, |draft, witness| draft.touching(&witness.place).step(witness, text(witness)));

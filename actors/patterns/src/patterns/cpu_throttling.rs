@@ -41,6 +41,12 @@ pub(crate) const SCENES: &[Scene] = &[
          10s svc:shop/web%web EndpointsChanged ready=0 not_ready=1",
     ),
     Scene::cause(
+        "cpu_throttling",
+        "somebody looked, and it used all that it may",
+        "0s shop/web-1/web@n1%web CpuThrottled reason=AtLimit msg=\"it uses 200m of the 200m of processor time that it may use\"
+         1s shop/web-1/web@n1%web CpuThrottled reason=AtLimit msg=\"it uses 200m of the 200m of processor time that it may use\"",
+    ),
+    Scene::cause(
         "liveness_kill",
         "a probe that fails with an answer, beside throttling",
         "0s shop/web-1/web@n1%web CpuThrottled ratio=0.4 count=40
@@ -90,6 +96,7 @@ const SPEC: Spec = Spec {
         "cascading_dependency",
         "service_abnormal",
         "dns_failure",
+        "slow_call",
     ],
 };
 
@@ -127,7 +134,7 @@ fn draft(view: &View<'_>, throttled: &[&Event]) -> Option<Draft> {
         not_before(event, first) && is_slow(event, place) && !is_start
     };
     let slow: Vec<_> = view.events().filter(is_felt).collect();
-    let felt = *slow.first()?;
+    let felt = slow.first().copied().or_else(|| is_at_limit(first).then_some(first))?;
     let (name, share) = (spot(place), share(throttled));
     let draft = Draft::new(Entity::narrowest(place)?, class(first), first, text(first))
         .touching(place)
@@ -162,6 +169,12 @@ fn draft(view: &View<'_>, throttled: &[&Event]) -> Option<Draft> {
     })
 }
 
+/// Says whether somebody looked how much it uses, and it was all that it may: who looks does so
+/// because he waits for it.
+fn is_at_limit(event: &Event) -> bool {
+    event.attributes.text(keys::REASON) == Some("AtLimit")
+}
+
 /// Returns the largest share of periods that were throttled, in words.
 fn share(throttled: &[&Event]) -> String {
     let ratios = throttled.iter().filter_map(|event| match event.attributes.get(keys::RATIO)? {
@@ -173,6 +186,9 @@ fn share(throttled: &[&Event]) -> String {
 }
 
 fn text(event: &Event) -> String {
+    if is_at_limit(event) {
+        return format!("{}: {}", spot(&event.place), event.message());
+    }
     format!("{} was throttled{}{}", spot(&event.place), share(&[event]), quoted(event))
 }
 

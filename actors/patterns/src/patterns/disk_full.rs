@@ -231,6 +231,9 @@ fn draft(view: &View<'_>, group: &[&Event]) -> Option<Draft> {
     let node = Entity::node(&root.place);
     let draft = node.into_iter().fold(advise(draft, root, &named), Draft::touch);
     match pressed {
+        None if by_app && is_said_again(group) => {
+            Some(draft.missing("free space and inodes of the filesystem"))
+        }
         Some(_) | None if by_app => Some(doubt(draft, root)),
         Some(event) => Some(draft.step(event, "the kubelet reports disk pressure")),
         None if full => {
@@ -239,6 +242,19 @@ fn draft(view: &View<'_>, group: &[&Event]) -> Option<Draft> {
         }
         None => Some(draft),
     }
+}
+
+/// Says whether a log at hand as a whole says again and again that what is written finds no space:
+/// who sets watches does not write.
+fn is_said_again(group: &[&Event]) -> bool {
+    const AGAIN_MIN: i64 = 3;
+    let writes = |event: &&&Event| {
+        let said = event.message().to_ascii_lowercase();
+        event.kind == Kind::StorageFull
+            && event.attributes.int(keys::SAMPLED).is_some()
+            && ["writ", "extend", "append", "copy", "flush"].iter().any(|word| said.contains(word))
+    };
+    group.iter().filter(writes).map(|event| count(event)).sum::<i64>() >= AGAIN_MIN
 }
 
 /// Returns the places of events, each once: thousands of refused writes have a few.

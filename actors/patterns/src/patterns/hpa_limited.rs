@@ -1,7 +1,7 @@
 //! An autoscaler may not add the replicas that are needed, or does not see whether they are.
 //!
 //! Evidence: its condition says that it is at its maximum, and the workload behind it is short of
-//! something; or that it gets no metrics, or cannot read what it scales. At the maximum with
+//! something or uses more than the autoscaler is to keep; or that it gets no metrics, or cannot read what it scales. At the maximum with
 //! nothing wrong is what a maximum is for.
 //! Root: the condition that turned, else the autoscaler's first Event.
 //! Not this: `traffic_surge` (far more requests came than before: the maximum only shows it);
@@ -13,7 +13,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use tapio_engine::{Draft, Pattern, Spec, View};
-use tapio_model::{Entity, Event, EvidenceClass, Kind, keys};
+use tapio_model::{Entity, Event, EvidenceClass, Kind, Value, keys};
 
 use super::quota_refused::whose;
 use crate::{
@@ -30,6 +30,12 @@ pub(crate) const SCENES: &[Scene] = &[
         "0s shop/x%cart ScalingLimited condition=ScalingLimited status=true reason=TooManyReplicas okind=HorizontalPodAutoscaler oname=cart msg=\"the desired replica count is more than the maximum replica count\"
         2s shop/cart-1/cart@n1%cart Anomaly anomaly=self_time how=rose was=20.0 is=90.0
         3s shop/cart-2/cart@n2%cart Anomaly anomaly=cpu how=rose was=0.4 is=1.0",
+    ),
+    Scene::cause(
+        "hpa_limited",
+        "at its maximum, and each replica uses three times what it should",
+        "0s shop/x%cart ScalingLimited condition=ScalingLimited status=true reason=TooManyReplicas okind=HorizontalPodAutoscaler oname=cart ratio=3.1 msg=\"the desired replica count is more than the maximum replica count\"
+        4s shop/x%cart Metric",
     ),
     Scene::cause(
         "hpa_limited",
@@ -236,7 +242,8 @@ fn told_maxed(view: &View<'_>, subject: Entity, root: &Event) -> Option<Draft> {
             && truth(event, keys::STATUS) == Some(false)
     });
     let short: Vec<_> = view.events().filter(is_of).filter(|event| is_short(event)).collect();
-    if is_over || short.is_empty() {
+    let uses = above_target(root);
+    if is_over || (short.is_empty() && uses.is_none()) {
         return None;
     }
     let who = whose(&root.place);
@@ -247,7 +254,7 @@ fn told_maxed(view: &View<'_>, subject: Entity, root: &Event) -> Option<Draft> {
         .because(format!(
             "the autoscaler of {who} wants more replicas than it may have, and those that run are \
              short: {}",
-            short.first().map(|event| sign(event)).unwrap_or_default()
+            short.first().map(|event| sign(event)).or(uses).unwrap_or_default()
         ))
         .advise("raise maxReplicas, if the nodes and what stands behind them have room")
         .advise("else give each replica more, or shed load");
@@ -272,6 +279,17 @@ fn begin(subject: Entity, root: &Event) -> Draft {
     let class = if by_status { EvidenceClass::ObjectStatus } else { EvidenceClass::EventText };
     let draft = Draft::new(subject, class, root, quote(root)).touching(&root.place);
     autoscaler(root).into_iter().fold(draft, Draft::touch)
+}
+
+/// Says how far what the replicas use is above what the autoscaler is to keep, if it is: one tenth
+/// it lets pass itself.
+fn above_target(event: &Event) -> Option<String> {
+    const TOLERATED: f64 = 1.1;
+    let ratio = match event.attributes.get(keys::RATIO)? {
+        Value::Float(ratio) => *ratio,
+        Value::Int(_) | Value::Text(_) | Value::Bool(_) => return None,
+    };
+    (ratio > TOLERATED).then(|| format!("they use {ratio:.1} times what they should"))
 }
 
 /// Says whether an event shows that the replicas do not get their work done.

@@ -225,7 +225,10 @@ impl Pattern for Detector {
 fn draft(view: &View<'_>, owner: Entity, pulls: &[&Event]) -> Option<Draft> {
     let told = pulls.iter().find_map(|pull| Some((*pull, cause(pull)?)));
     let root = told.map(|(pull, _)| pull).or_else(|| pulls.first().copied())?;
-    if told.is_some_and(|(_, cause)| cause.at == At::Registry) && !goes_on(pulls) {
+    // The next attempt meets the same certificate.
+    let is_lasting = root.message().contains("x509:");
+    let is_of_registry = told.is_some_and(|(_, cause)| cause.at == At::Registry);
+    if is_of_registry && !is_lasting && !goes_on(pulls) {
         return None;
     }
     let image = image(root).or_else(|| pulls.iter().find_map(|pull| image(pull)));

@@ -1,7 +1,8 @@
-//! An Ingress names a class that no controller serves: nothing that comes from outside arrives.
+//! An Ingress names a class that no controller serves, or a Service that is not there: nothing that
+//! comes from outside arrives.
 //!
 //! Evidence: an Ingress whose class is not among those of the cluster; without them, one that never
-//! got an address. Recordings tell of both: Ingresses are not watched.
+//! got an address; one whose Service is not found. Recordings tell of it: Ingresses are not watched.
 //! Root: the Ingress.
 //! Not this: `selector_mismatch` (the Ingress is served, and the Service behind it leads nowhere);
 //! `readiness_lost` (the pods behind it are not ready); an Ingress of a known class that waits for
@@ -46,6 +47,12 @@ pub(crate) const SCENES: &[Scene] = &[
         r#"0s shop/x ObjectEvent okind=Ingress oname=web reason=Sync msg="Scheduled for sync"
          9s shop/x ObjectEvent okind=Ingress oname=web reason=Sync msg="Scheduled for sync""#,
     ),
+    Scene::cause(
+        "ingress_unserved",
+        "the Service behind it does not exist",
+        r#"0s shop/x ObjectEvent sev=warn okind=Ingress oname=web reason=IngressBackendNotFound msg="Ingress web leads to Service site (services \"site\" not found)"
+         1s shop/x ObjectEvent sev=warn okind=Ingress oname=web reason=IngressBackendNotFound msg="Ingress web leads to Service site (services \"site\" not found)""#,
+    ),
 ];
 
 const SPEC: Spec = Spec {
@@ -74,7 +81,8 @@ impl Pattern for Detector {
 /// Returns why nobody serves it, if that is what the event says.
 fn reason(event: &Event) -> Option<&str> {
     let reason = event.attributes.text(keys::REASON)?;
-    matches!(reason, "IngressClassNotFound" | "IngressWithoutAddress").then_some(reason)
+    let known = ["IngressClassNotFound", "IngressWithoutAddress", "IngressBackendNotFound"];
+    known.contains(&reason).then_some(reason)
 }
 
 fn entity(event: &Event) -> Option<Entity> {
@@ -83,16 +91,34 @@ fn entity(event: &Event) -> Option<Entity> {
     Some(Entity::Object { namespace, kind: "Ingress".into(), name })
 }
 
+/// Returns what to do, and what else.
+fn cure(event: &Event) -> (&'static str, &'static str) {
+    if reason(event) == Some("IngressBackendNotFound") {
+        let correct = "kubectl get services, and correct the backend of the Ingress";
+        return (correct, "or create the Service that it names");
+    }
+    let correct = "kubectl get ingressclass, and correct ingressClassName";
+    (correct, "or install the controller that serves the class")
+}
+
 fn draft(first: &Event, events: &[&Event]) -> Option<Draft> {
     let subject = entity(first)?;
     let said = quote(first);
     let draft = Draft::new(subject.clone(), EvidenceClass::ObjectStatus, first, said.clone())
         .touching(&first.place)
         .rule_out("selector_mismatch", "no request comes as far as its Service", &[first])
-        .advise("kubectl get ingressclass, and correct ingressClassName")
-        .advise("or install the controller that serves the class");
+        .advise(cure(first).0)
+        .advise(cure(first).1);
     let draft = events.iter().filter_map(|event| entity(event)).fold(draft, Draft::touch);
     let draft = events.iter().fold(draft, |draft, event| draft.symptom(event, quote(event)));
+    if reason(first) == Some("IngressBackendNotFound") {
+        let led = first.message().split_once("leads to ").map_or("", |(_, to)| to);
+        return Some(
+            draft
+                .title(format!("{subject} leads to nobody: {led}"))
+                .because(format!("{subject} names a Service that is not there: {said}")),
+        );
+    }
     if reason(first) == Some("IngressClassNotFound") {
         return Some(
             draft

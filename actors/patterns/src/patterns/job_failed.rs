@@ -10,11 +10,11 @@
 use std::collections::BTreeMap;
 
 use tapio_engine::{Draft, Pattern, Spec, View};
-use tapio_model::{Entity, Event, EvidenceClass, Kind, keys};
+use tapio_model::{Entity, Event, EvidenceClass, Kind, Severity, keys};
 
 use crate::{
     Scene,
-    last_words::{is_connection_error, is_own_exit, last_words, quote},
+    last_words::{is_connection_error, is_line, is_own_exit, last_words, quote},
     witness::{ending, not_before},
 };
 
@@ -151,7 +151,13 @@ fn draft(view: &View<'_>, subject: Entity, failures: &[&Event]) -> Option<Draft>
     let is_bad = |end: &&Event| end.attributes.int(keys::EXIT_CODE) != Some(0);
     let ends: Vec<_> = view.of(Kind::ContainerTerminated).filter(of_job).filter(is_bad).collect();
     let end = ends.last().copied();
-    let words = end.and_then(|end| last_words(view, end));
+    let complaint =
+        |line: &&Event| is_line(line) && of_job(line) && line.severity >= Severity::Error;
+    // Of pods that are gone nobody tells how they ended; what was kept of their logs still does.
+    let words = match end {
+        Some(end) => last_words(view, end),
+        None => view.events().rfind(complaint),
+    };
     let root = words.or(end).unwrap_or(first);
     let by_status = failures.iter().any(|failure| failure.attributes.get(keys::STATUS).is_some());
     let class = if by_status { EvidenceClass::ObjectStatus } else { EvidenceClass::EventText };

@@ -149,9 +149,14 @@ fn is_policy(change: &Event) -> bool {
     change.attributes.text(keys::OBJECT_KIND).is_some_and(|kind| kind.ends_with("NetworkPolicy"))
 }
 
-/// Says whether a policy is known to let nothing out of the pods that it selects.
-fn denies(change: &Event) -> bool {
-    change.attributes.text(keys::REASON) == Some("DeniesEgress")
+/// Says what a policy is known to deny: all that goes out of the pods that it selects, or what comes
+/// to them from this caller.
+fn denied(change: &Event) -> Option<&'static str> {
+    match change.attributes.text(keys::REASON)? {
+        "DeniesEgress" => Some("lets nothing out of its pods"),
+        "DeniesIngress" => Some("lets only others in to its pods"),
+        _ => None,
+    }
 }
 
 fn is_silent(event: &Event) -> bool {
@@ -192,7 +197,8 @@ fn draft(change: &Event, mut silent: Vec<&Event>) -> Option<Draft> {
     let first = *silent.first()?;
     let text = |key| change.attributes.text(key).unwrap_or_default();
     let (name, how) = (text(keys::OBJECT_NAME), text(keys::CHANGE));
-    let namespace = change.place.namespace.clone().unwrap_or_default();
+    let of_object = change.attributes.text(keys::OBJECT_NAMESPACE).map(Into::into);
+    let namespace = of_object.or_else(|| change.place.namespace.clone()).unwrap_or_default();
     let policy = Entity::Object {
         namespace: namespace.clone(),
         kind: "NetworkPolicy".into(),
@@ -224,10 +230,9 @@ fn draft(change: &Event, mut silent: Vec<&Event>) -> Option<Draft> {
         return Some(draft);
     }
     let attempts: i64 = silent.iter().map(|event| count(event)).sum();
-    if denies(change) && attempts >= ATTEMPTS_MIN {
+    if let Some(how) = denied(change).filter(|_| attempts >= ATTEMPTS_MIN) {
         let draft = draft.because(format!(
-            "NetworkPolicy {name} lets nothing out of its pods, and what {who} sends to {whom} gets \
-             no answer"
+            "NetworkPolicy {name} {how}, and what {who} sends to {whom} gets no answer"
         ));
         return Some(draft.missing("what the kernel saw of the connection"));
     }

@@ -5,7 +5,8 @@
 //! kubelet's `SystemOOM`.
 //! Root: the first such kill on the node; without one, the kubelet's report.
 //! Not this: `container_oom` (constraint memcg: the victim's own limit), `memory_eviction` (the
-//! kubelet evicted, the kernel did not kill).
+//! kubelet evicted, the kernel did not kill); what a kubelet that has just started reports of the
+//! past, for it reads the kernel's log from its beginning.
 //! First look: the largest resident process on the node that is not the victim.
 
 use std::{collections::BTreeMap, time::Duration};
@@ -17,7 +18,7 @@ use crate::{
     Scene,
     witness::{
         Constraint, constraint, ending, may_share_node, not_before, pid, process, quoted,
-        same_container, says_oom, spot, touch_services, truth,
+        same_container, says_oom, spot, touch_services, touch_victims, truth,
     },
 };
 
@@ -60,6 +61,13 @@ pub(crate) const SCENES: &[Scene] = &[
          2s shop/db-0/db@n1%StatefulSet/db ContainerTerminated exit=137 reason=OOMKilled"#,
     ),
     Scene::healthy(
+        "a kubelet starts, and reports what the kernel did hours ago",
+        r#"1s node:n1 ObjectEvent reason=Starting count=1 msg="Starting kubelet."
+         1s node:n1 NodeOom reason=SystemOOM pid=11 proc=tail msg="System OOM encountered, victim process: tail, pid: 11"
+         1s node:n1 NodeOom reason=SystemOOM pid=12 proc=java msg="System OOM encountered, victim process: java, pid: 12"
+         2s node:n1 NodeCondition condition=Ready status=true reason=KubeletReady"#,
+    ),
+    Scene::healthy(
         "memory is short for a moment, and nobody dies",
         "0s node:n1 NodeCondition condition=MemoryPressure status=true reason=KubeletHasInsufficientMemory
          1s node:n1 Pressure resource=memory ratio=0.4
@@ -84,6 +92,9 @@ const SPEC: Spec = Spec {
 
 /// How far the kubelet's report may be from the kill that it does not name.
 const SAME_KILL: Duration = Duration::from_secs(10);
+
+/// How long a kubelet that starts may read what the kernel said before.
+const READS_THE_PAST: Duration = Duration::from_secs(10);
 
 /// Finds nodes that ran out of memory.
 #[derive(Debug)]
@@ -117,9 +128,23 @@ fn shows_node(view: &View<'_>, event: &Event) -> bool {
         None => {
             let of_cgroup =
                 |kill: &Event| constraint(kill) == Some(Constraint::Cgroup) && told(kill);
-            event.kind == Kind::NodeOom && view.find(Kind::OomKill, of_cgroup).is_none()
+            event.kind == Kind::NodeOom
+                && view.find(Kind::OomKill, of_cgroup).is_none()
+                && !is_of_the_past(view, event)
         }
     }
+}
+
+/// Says whether a kubelet tells of a kill while it starts: it reads the kernel's log from its
+/// beginning, and gives all that it finds there the time of its reading.
+fn is_of_the_past(view: &View<'_>, report: &Event) -> bool {
+    let starts = |event: &Event| {
+        event.attributes.text(keys::REASON) == Some("Starting")
+            && event.attributes.text(keys::MESSAGE).is_some_and(|said| said.contains("kubelet"))
+            && may_share_node(event, report)
+            && event.time.distance(report.time) <= READS_THE_PAST
+    };
+    view.find(Kind::ObjectEvent, starts).is_some()
 }
 
 /// Says whether both speak of one kill: by the process, else by node and time.
@@ -176,6 +201,7 @@ fn decide(view: &View<'_>, group: &[&Event]) -> Option<Draft> {
         "the kernel killed; the kubelet evicts by itself",
         &[root],
     );
+    let draft = touch_victims(draft, group);
     let draft = group
         .iter()
         .fold(draft, |draft, event| draft.touching(&event.place).step(event, text(event)));

@@ -13,7 +13,7 @@
 use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, keys};
 
-use super::connection_failed::peer_service;
+use super::{application_errors::beside, connection_failed::peer_service};
 use crate::{
     Scene,
     last_words::quote,
@@ -229,7 +229,12 @@ fn draft(view: &View<'_>, lack: Lack, waits: &[&Event]) -> Option<Draft> {
     let mut draft = Draft::new(subject.clone(), EvidenceClass::LogTemplate, root, text)
         .touching(&root.place)
         .title(format!("{subject} {what}"))
-        .because(format!("{since}{subject} {what}{}: {}", times(total), quote(first)))
+        .because(format!(
+            "{since}{subject} {what}{}: {}{}",
+            times(total),
+            quote(first),
+            beside(view, first)
+        ))
         .advise(cure);
     for event in waits {
         draft = draft.symptom(event, quote(event)).touching(&event.place);
@@ -240,7 +245,23 @@ fn draft(view: &View<'_>, lack: Lack, waits: &[&Event]) -> Option<Draft> {
         let peers = peer_service(event).into_iter().chain(server(event));
         draft = peers.fold(draft, Draft::touch);
     }
+    if lack == Lack::Pool && resize.is_none() && waits.iter().any(|wait| is_all_in_use(wait)) {
+        return Some(draft.missing("who keeps its connections, and for how long"));
+    }
     Some(judge(view, draft, lack, resize))
+}
+
+/// Says whether a pool tells by its own numbers that all it has is in use and others wait:
+/// `total=10, active=10, idle=0, waiting=12`.
+fn is_all_in_use(event: &Event) -> bool {
+    let number = |key: &str| -> Option<u32> {
+        let (_, rest) = event.message().split_once(key)?;
+        rest.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
+    };
+    let total = number("total=").filter(|total| *total > 0);
+    total.is_some()
+        && total == number("active=")
+        && number("waiting=").is_some_and(|waiting| waiting > 0)
 }
 
 /// Says whether the server behind is well: a full pool alone does not tell.

@@ -25,6 +25,12 @@ use crate::{
 pub(crate) const SCENES: &[Scene] = &[
     Scene::cause(
         "selector_mismatch",
+        "it sends to a port on which its pods do not listen",
+        r#"0s svc:shop/web%web EndpointsChanged reason=PortNotServed msg="service web sends to port 8081, and its pods listen on 8080"
+         1s svc:shop/web%web EndpointsChanged reason=PortNotServed msg="service web sends to port 8081, and its pods listen on 8080""#,
+    ),
+    Scene::cause(
+        "selector_mismatch",
         "the selector was changed, and callers are refused",
         "0s svc:shop/db%db ServiceChanged okind=Service oname=db change=modified tapio.changed=selector trace=1
          1s svc:shop/db%db EndpointsChanged ready=0 not_ready=0 sev=info impact=0.0 trace=1
@@ -140,7 +146,8 @@ impl<'a> Seen<'a> {
     fn of(view: &View<'a>, service: &'a Text) -> Option<Self> {
         let mine = |event: &&'a Event| event.place.service.as_ref() == Some(service);
         let change = view.of(Kind::ServiceChanged).filter(mine).rfind(|it| reroutes(it));
-        let empty = view.of(Kind::EndpointsChanged).rfind(mine).filter(is_empty);
+        let empty = view.of(Kind::EndpointsChanged).rfind(mine);
+        let empty = empty.filter(|empty| is_empty(empty) || is_said(empty));
         if view.events().any(leaves) {
             return None;
         }
@@ -209,6 +216,10 @@ impl<'a> Seen<'a> {
         match (self.change, changed) {
             (Some(_), Some(what)) => format!("{what} of service {service} changed, and {shows}"),
             (Some(_), None) => format!("service {service} changed, and {shows}"),
+            (None, _) if self.empty.is_some_and(is_misled) => {
+                let said = self.empty.map(Event::message).unwrap_or_default();
+                format!("callers of service {service} are refused: {said}")
+            }
             (None, _) if self.empty.is_some_and(is_said) => {
                 format!("service {service} has no endpoint: no pod has the labels it asks for")
             }
@@ -266,9 +277,15 @@ fn is_empty(event: &&Event) -> bool {
     none(keys::ENDPOINTS_READY) && none(keys::ENDPOINTS_NOT_READY)
 }
 
-/// Says whether the labels of the pods are known, and the selector takes none of them.
+/// Says whether the labels of the pods are known, and the selector takes none of them; or their
+/// ports, and the Service sends to none of those.
 fn is_said(empty: &Event) -> bool {
-    empty.attributes.text(keys::REASON) == Some("SelectorTakesNoPod")
+    let reason = empty.attributes.text(keys::REASON);
+    matches!(reason, Some("SelectorTakesNoPod" | "PortNotServed"))
+}
+
+fn is_misled(empty: &Event) -> bool {
+    empty.attributes.text(keys::REASON) == Some("PortNotServed")
 }
 
 /// Says whether a pod left or failed, as its endpoint then does too.
@@ -295,6 +312,9 @@ pub(super) fn is_scaled_down(event: &Event) -> bool {
 fn describe(event: &Event) -> String {
     let text = |key| event.attributes.text(key).unwrap_or_default();
     let service = event.place.service.as_deref().unwrap_or("a service");
+    if is_misled(event) {
+        return event.message().to_owned();
+    }
     if event.kind == Kind::ServiceChanged {
         return format!("service {service} {}: {}", text(keys::CHANGE), text(keys::CHANGED));
     }

@@ -1,8 +1,9 @@
 //! A service is unlike what was learnt of it, and of all that are it explains the most.
 //!
 //! Evidence: lines and calls of its spans that never were and are now, or always were and are gone;
-//! its own time; the time of the ways to and from it; a resource used up to its limit. Of a trace
-//! only the deepest unlike span counts, so callers of a broken service do not.
+//! its own time; the time of the ways to and from it; a resource used up to its limit; requests that
+//! fail by themselves, where nobody sends more of them and nothing was changed. Of a trace only the
+//! deepest unlike span counts, so callers of a broken service do not.
 //! Root: the first anomaly of the service with the greatest sum of evidence.
 //! Not this: `bad_rollout` (a new version is unlike the old one, and is learnt anew),
 //! `traffic_surge` (there is more of everything, and each request is as ever), `network_loss` (the
@@ -19,7 +20,7 @@ use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, Value, keys};
 
 pub(crate) use self::scenes::SCENES;
-use crate::slowness::may_be_of;
+use crate::slowness::{is_more_work, may_be_of};
 
 const SPEC: Spec = Spec {
     slug: "service_abnormal",
@@ -37,6 +38,16 @@ const SURE: f64 = 0.97;
 
 /// How much of that goes when another service is unlike itself as much.
 const RIVALRY: f64 = 0.4;
+
+/// How much of that goes where there is hardly enough evidence to tell it at all.
+const THIN: f64 = 0.04;
+
+/// What is hardly enough: the baseline tells of a service from here on.
+const HARDLY: f64 = 15.0;
+
+/// How much of that goes where it is only slow: whoever waits for something that is not seen is slow
+/// by himself, too.
+const ONLY_SLOW: f64 = 0.02;
 
 /// Signs of one service that are cited.
 const SIGNS_MAX: usize = 6;
@@ -61,6 +72,32 @@ struct Suspect<'a> {
 impl Suspect<'_> {
     fn score(&self) -> f64 {
         self.signs.iter().map(|sign| sign.score).sum()
+    }
+
+    /// Says whether nothing is known of it but that it fails: that is no cause yet.
+    fn only_fails(&self) -> bool {
+        let is_failing =
+            |event: &Event| event.attributes.text(keys::ANOMALY_SIGNAL) == Some("error_rate");
+        self.signs.iter().all(|sign| is_failing(sign.first))
+    }
+
+    /// Says whether nothing but time speaks against it.
+    fn is_only_slow(&self) -> bool {
+        let is_time = |sign: &Sign<'_>| {
+            let signal = sign.first.attributes.text(keys::ANOMALY_SIGNAL);
+            matches!(signal, Some("self_time" | "edge_latency"))
+        };
+        self.signs.iter().all(is_time)
+    }
+
+    /// Returns how sure it is that it is this one: the less, the closer others come, the less there
+    /// is of evidence, and the fewer kinds of it there are.
+    fn sure(&self, others: &[Self]) -> f64 {
+        let score = self.score().max(1.0);
+        let rivals = others.first().map_or(0.0, |second| second.score() / score);
+        let thin = (HARDLY / score).min(1.0);
+        let only_slow = if self.is_only_slow() { ONLY_SLOW } else { 0.0 };
+        SURE - RIVALRY * rivals - THIN * thin - only_slow
     }
 }
 
@@ -108,14 +145,28 @@ fn suspects<'a>(view: &View<'a>) -> Vec<Suspect<'a>> {
 
 /// Says whether an event tells that a service does something else than it did, or does it slower.
 fn is_unlike(view: &View<'_>, event: &Event) -> bool {
+    // What is repeated beside the other events of its workload is compared where it was first told.
+    if event.attributes.get(keys::ANOMALY_OF).is_some() {
+        return false;
+    }
     match event.attributes.text(keys::ANOMALY_SIGNAL) {
-        // More of the same, or more of it in vain, is nothing that it never did.
-        Some("request_rate" | "error_rate") => false,
+        // More of the same is nothing that it never did.
+        Some("request_rate") => false,
+        Some("error_rate") => !is_brought(view, event),
         // A way that names its other end is slow by itself, whoever of both is well.
         Some("edge_latency") => event.attributes.get(keys::PEER_SERVICE).is_none(),
         Some("self_time") => !is_held_back(view, event),
         Some(_) | None => true,
     }
+}
+
+/// Says whether somebody brought it about that requests fail: with more of them, or with a change.
+fn is_brought(view: &View<'_>, failing: &Event) -> bool {
+    view.events().any(|event| {
+        let is_change = matches!(event.kind, Kind::RolloutStarted | Kind::ConfigChanged);
+        is_more_work(event, &failing.place)
+            || (is_change && event.place.is_same_workload(&failing.place))
+    })
 }
 
 /// Says whether it is seen what a service waits for: then it is slow, and not by itself.
@@ -167,13 +218,22 @@ fn draft(suspects: &[Suspect<'_>]) -> Option<Draft> {
             &[event],
         )
     });
-    let rivals = others.first().map_or(0.0, |second| second.score() / first.score().max(1.0));
-    let draft = advise(draft, service, strongest.latest).sure(SURE - RIVALRY * rivals);
+    let draft = advise(draft, service, strongest.latest).sure(first.sure(others));
+    let draft = if first.is_only_slow() {
+        draft.missing(format!("what {service} waits for while it is slow"))
+    } else {
+        draft
+    };
     match others.first().filter(|second| second.score() * MARGIN > first.score()) {
         Some(second) => Some(draft.or(
             "cascading_dependency",
             format!("{} is at fault, and {service} suffers from it", second.service),
             format!("compare the logs of {service} and {} from when this began", second.service),
+        )),
+        None if first.only_fails() => Some(draft.missing("what is unlike before it fails").or(
+            "cascading_dependency",
+            format!("something that {service} needs fails, and sends no spans"),
+            format!("read the log of {service} from when this began: it names what it did not get"),
         )),
         None => Some(draft),
     }
@@ -196,6 +256,7 @@ fn cause(service: &str, sign: &Event) -> String {
         Some("memory") => format!("{service} is about to reach its memory limit: {said}"),
         Some("edge_latency") => format!("The network of {service} is slow: {said}"),
         Some("self_time") => format!("{service} is slow by itself: {said}"),
+        Some("error_rate") => format!("{service} fails, and nothing that it called did: {said}"),
         Some(_) | None => format!("{service} takes another path through its code: {said}"),
     }
 }
@@ -221,6 +282,7 @@ fn advise(draft: Draft, service: &str, sign: &Event) -> Draft {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture;
 
     const BROKEN: &str = "15s svc:shop/pay Anomaly anomaly=log_template how=appeared score=90.0 name=charge msg=\"charge writes Pay#7\"; \
          15s svc:shop/web Anomaly anomaly=log_template how=vanished score=20.0 name=buy msg=\"buy no longer writes Web#3\"; \
@@ -257,13 +319,49 @@ mod tests {
         assert!(draft.doubt().is_some_and(|doubt| doubt.text.contains("web")));
     }
 
+    /// How sure it is of the first service of a story.
+    fn sure(story: &str) -> f64 {
+        let events = fixture::events(story).unwrap();
+        let score = |event| number(event, keys::ANOMALY_SCORE);
+        let sign = |first| Sign { first, latest: first, score: score(first) };
+        let mut suspects: Vec<Suspect<'_>> = Vec::new();
+        for event in &events {
+            let service = event.place.service.as_deref().unwrap();
+            match suspects.iter_mut().find(|suspect| suspect.service == service) {
+                Some(suspect) => suspect.signs.push(sign(event)),
+                None => suspects.push(Suspect { service, signs: vec![sign(event)] }),
+            }
+        }
+        let (first, others) = suspects.split_first().unwrap();
+        first.sure(others)
+    }
+
+    #[test]
+    fn thin_evidence_close_rivals_and_time_alone_are_less_sure() {
+        let sign = |service: &str, signal: &str, score: f64| {
+            format!(
+                "15s svc:shop/{service} Anomaly anomaly={signal} how=changed score={score:.1}; "
+            )
+        };
+        let [thick, thin] = [200.0, 15.0].map(|score| sure(&sign("pay", "log_template", score)));
+        assert!(thick > 0.96 && thick <= SURE && thin < thick - 0.03, "{thick} {thin}");
+        let pay = sign("pay", "log_template", 200.0);
+        let rival = sure(&[pay.clone(), sign("web", "call", 100.0)].concat());
+        assert!(rival < thick - 0.1, "{rival}");
+        let slow = sign("pay", "self_time", 200.0);
+        assert!(sure(&slow) < thick - 0.01, "{}", sure(&slow));
+        assert!(sure(&[slow.clone(), pay].concat()) > thick, "two kinds agree");
+        // What it may wait for is named, which lowers it further.
+        assert_eq!(one(&slow).unwrap().gaps().len(), 1);
+    }
+
     #[test]
     fn rates_single_ways_and_what_is_held_back_are_others_stories() {
         let slow = "svc:shop/web%web Anomaly anomaly=self_time how=rose score=80.0 msg=slow";
         let wait = |kind| format!("4s shop/web-1/web@n1%web {kind} resource=cpu; 9s {slow}");
         for story in [
             "0s svc:shop/web Anomaly anomaly=request_rate how=rose score=80.0 msg=more",
-            "0s svc:shop/web Anomaly anomaly=error_rate how=rose score=80.0 msg=more",
+            "0s svc:shop/web Anomaly anomaly=log_template how=appeared score=80.0 tapio.anomaly.of=a msg=new",
             "0s svc:shop/web Anomaly anomaly=edge_latency how=rose score=80.0 peer=db msg=slow",
             &wait("CpuThrottled"),
             &wait("CpuDelayed"),
@@ -272,6 +370,26 @@ mod tests {
             assert_eq!(one(story), None, "{story}");
         }
         assert!(one(&format!("4s shop/db-1/db@n1%db Pressure resource=cpu; 9s {slow}")).is_some());
+    }
+
+    #[test]
+    fn failing_requests_are_its_own_unless_somebody_brought_them_about() {
+        let failing = "9s svc:shop/web%web Anomaly anomaly=error_rate how=rose score=40.0 msg=fail";
+        let draft = one(failing).unwrap();
+        assert!(draft.root_cause().contains("nothing that it called did"));
+        assert_eq!(draft.doubt().unwrap().alternative, "cascading_dependency");
+        let other =
+            "9s svc:shop/web%web Anomaly anomaly=log_template how=appeared score=20.0 msg=x";
+        assert!(one(&format!("{failing}; {other}")).unwrap().doubt().is_none());
+        for brought in [
+            "0s svc:shop/web%web Anomaly anomaly=request_rate how=rose",
+            "0s shop/x%web RolloutStarted hash=b",
+            "0s shop/x%web ConfigChanged oname=env",
+        ] {
+            assert_eq!(one(&format!("{brought}; {failing}")), None, "{brought}");
+        }
+        let elsewhere = "0s svc:shop/pay%pay Anomaly anomaly=request_rate how=rose";
+        assert!(one(&format!("{elsewhere}; {failing}")).is_some());
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::{
     Scene,
     witness::{
         Constraint, by_container, constraint, count, not_before, pid, process, quoted,
-        same_container, spot, times, truth,
+        same_container, spot, times, touch_victims, truth,
     },
 };
 
@@ -145,6 +145,7 @@ fn draft(view: &View<'_>, kills: &[&Event]) -> Option<Draft> {
         .advise("Lower the number of workers, or raise the memory limit.")
         .advise("Make the first process exit when a child is OOM-killed, so that the pod restarts.")
         .rule_out("container_oom", "the victim is a child and the container did not end", &[root]);
+    let draft = touch_victims(draft, kills);
     let draft = kills.iter().fold(draft, |draft, kill| draft.step(kill, shown(kill)));
     Some(view.events().filter(|event| same_container(event, root)).fold(draft, |draft, event| {
         let fails = event.severity >= Severity::Error

@@ -72,6 +72,9 @@ const DEPENDENCIES: &[&str] = &[
     "query",
     "queries",
     "sql",
+    "select ",
+    "insert into",
+    "delete from",
     "procedure",
     "postgres",
     "mongo",
@@ -83,6 +86,9 @@ const DEPENDENCIES: &[&str] = &[
     "upstream",
     "external",
     "calling",
+    // Who serves writes the path, who calls the whole address.
+    " http://",
+    " https://",
     "remote",
 ];
 

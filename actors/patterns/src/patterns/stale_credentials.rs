@@ -12,7 +12,10 @@
 use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, keys};
 
-use super::connection_failed::peer_service;
+use super::{
+    application_errors::beside,
+    connection_failed::{peer_service, workload_name},
+};
 use crate::{
     Scene,
     last_words::quote,
@@ -223,17 +226,28 @@ fn doubt(view: &View<'_>, refusals: &[&Event]) -> Option<Draft> {
         return None;
     }
     let subject = Entity::owner(&first.place)?;
-    let draft = Draft::new(subject.clone(), EvidenceClass::LogTemplate, first, quote(first))
+    let who = workload_name(&first.place);
+    let draft = Draft::new(subject, EvidenceClass::LogTemplate, first, quote(first))
         .touching(&first.place)
-        .title(format!("the credential of {subject} is refused"))
-        .because(format!("{subject} is refused{}: {}", times(total), quote(first)))
-        .missing("a change of the Secret that holds the credential")
-        .or(
-            "bad_config",
-            "the credential that it was given is wrong",
-            "compare the times of the Secret's last change and of the pods' start: pods that \
+        .title(format!("the credential of {who} is refused"))
+        .because(format!(
+            "{who} is refused{}: {}{}",
+            times(total),
+            quote(first),
+            beside(view, first)
+        ))
+        .missing("a change of the Secret that holds the credential");
+    // Who reads a log at hand sees that it is refused; nobody asks since when.
+    if first.attributes.int(keys::SAMPLED).is_some() {
+        let advice = "compare the Secret with what the server knows, then restart what uses it";
+        return Some(cite(draft.advise(advice), &refusals));
+    }
+    let draft = draft.or(
+        "bad_config",
+        "the credential that it was given is wrong",
+        "compare the times of the Secret's last change and of the pods' start: pods that \
              began before it need a restart",
-        );
+    );
     Some(cite(draft, &refusals))
 }
 

@@ -53,6 +53,17 @@ pub(crate) const SCENES: &[Scene] = &[
         "0s svc:shop/cart Anomaly anomaly=error_rate how=rose was=0.0 is=0.3
          9s svc:shop/cart Anomaly anomaly=request_rate how=rose was=10.0 is=30.0",
     ),
+    Scene::cause(
+        "traffic_surge",
+        "as it is learnt: told where services are compared, and beside the events of the workload",
+        r#"0s svc:shop/cart%cart Anomaly anomaly=request_rate how=rose score=60.0 was=10.0 is=40.0 msg="cart gets 40.0 requests a second; 10.0 are usual"
+         15s svc:shop/cart%cart Anomaly anomaly=request_rate how=rose score=60.0 was=10.0 is=80.0 msg="cart gets 80.0 requests a second; 10.0 are usual"
+         20s shop/cart-1/cart@n1%cart CpuThrottled ratio=0.8 trace=2
+         30s svc:shop/cart%cart Anomaly anomaly=request_rate how=rose score=60.0 was=10.0 is=80.0 msg="cart gets 80.0 requests a second; 10.0 are usual"
+         30s svc:shop/cart%cart Anomaly anomaly=error_rate how=rose score=60.0 was=0.002 is=0.3 msg="30 % of the requests to cart fail by themselves; it was 0.2 %"
+         0s svc:shop/cart%cart Anomaly anomaly=request_rate how=rose score=60.0 was=10.0 is=40.0 msg="cart gets 40.0 requests a second; 10.0 are usual" tapio.anomaly.of=a trace=2
+         30s svc:shop/cart%cart Anomaly anomaly=error_rate how=rose score=60.0 was=0.002 is=0.3 msg="30 % of the requests to cart fail by themselves; it was 0.2 %" tapio.anomaly.of=b trace=2"#,
+    ),
     Scene::healthy(
         "a sale that everybody enjoys",
         "0s svc:shop/cart%cart Anomaly anomaly=request_rate how=rose was=10.0 is=80.0

@@ -19,6 +19,7 @@ use tapio_shard::ShardCount;
 use tapio_telemetry::SystemClock;
 use tokio::signal::unix::{SignalKind, signal};
 
+pub(super) use self::collectors::POD_LOGS;
 use self::collectors::{Senses, specs};
 use super::{nats::NatsArgs, up::host_name};
 use crate::{

@@ -41,6 +41,10 @@ pub(crate) struct EvalArgs {
     /// them, and beside them the recordings, if any.
     #[arg(long, conflicts_with_all = ["without", "ablation", "record"])]
     calibration: bool,
+    /// Plays the recordings of this directory under the same hardships as the scenes: of one fault
+    /// each, with its pattern as label.
+    #[arg(long, value_name = "DIR", requires = "calibration")]
+    play: Option<PathBuf>,
     /// Draws how often the stories are right that are so sure: an SVG.
     #[arg(long, value_name = "FILE.svg")]
     reliability: Option<PathBuf>,

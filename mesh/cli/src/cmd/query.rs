@@ -25,7 +25,7 @@ use crate::{
 
 /// How each kind of thing is named.
 const KINDS: &str = "container ID, cgroup [NODE] PATH, pod UID, workload SCOPE KIND NAME, node \
-                     NAME, service [NAMESPACE] NAME, edge FROM TO, object NAMESPACE KIND NAME";
+                     NAME, service [NAMESPACE] NAME, edge FROM TO, process [NODE] PID, object NAMESPACE KIND NAME";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct QueryArgs {
@@ -139,6 +139,8 @@ fn entity(args: &EntityArgs) -> Result<Entity, Usage> {
             Entity::Service { namespace: namespace.clone(), name: name.clone() }
         }
         ("edge", [from, to]) => Entity::Edge { from: from.clone(), to: to.clone() },
+        ("process", [pid]) => Entity::Process { node: Text::default(), pid: pid.clone() },
+        ("process", [node, pid]) => Entity::Process { node: node.clone(), pid: pid.clone() },
         ("object", [namespace, kind, name]) => {
             Entity::Object { namespace: namespace.clone(), kind: kind.clone(), name: name.clone() }
         }

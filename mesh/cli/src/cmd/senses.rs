@@ -5,6 +5,7 @@ mod probes;
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -21,7 +22,7 @@ use tapio_node::StatusSource;
 use tapio_telemetry::{SystemClock, spawn_named};
 use tokio::task::JoinHandle;
 
-use super::up::SenseArgs;
+use super::{agent::POD_LOGS, up::SenseArgs};
 use crate::out::errln;
 
 /// What is known of one collector.
@@ -169,7 +170,9 @@ fn host_config(args: &SenseArgs) -> HostConfig {
             from_start,
             ..FilesConfig::default()
         }),
-        pod_logs: None,
+        // Where no kubelet runs there are none, which is no fault.
+        pod_logs: (!args.no_pod_logs && Path::new(POD_LOGS).is_dir())
+            .then(|| FilesConfig { from_start, ..FilesConfig::pod_logs(Path::new(POD_LOGS)) }),
     }
 }
 

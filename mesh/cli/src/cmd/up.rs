@@ -20,7 +20,7 @@ use tokio::{
     },
 };
 
-use super::{paths::PathArgs, rules::RulesArgs, senses::Senses, tell::print};
+use super::{paths::PathArgs, record::Recorder, rules::RulesArgs, senses::Senses, tell::print};
 use crate::out::{Out, errln};
 
 #[derive(Debug, clap::Args)]
@@ -42,6 +42,9 @@ pub(crate) struct UpArgs {
     /// Learns nothing: tells no story of a service that is unlike itself.
     #[arg(long, env = "TAPIO_NO_BASELINE", hide_env_values = true)]
     no_baseline: bool,
+    /// Keeps every event that is seen in a new file, for `tapio replay` and `tapio eval`.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     #[command(flatten)]
     rules: RulesArgs,
 }
@@ -62,6 +65,9 @@ pub(crate) struct SenseArgs {
     /// Does not watch control groups.
     #[arg(long)]
     pub(super) no_cgroup: bool,
+    /// Does not read the logs of pods that a kubelet keeps.
+    #[arg(long)]
+    pub(super) no_pod_logs: bool,
     /// Loads no probes into the kernel.
     #[arg(long)]
     pub(super) no_probes: bool,
@@ -123,16 +129,7 @@ async fn up(args: UpArgs, paths: &PathArgs, out: Out) -> anyhow::Result<()> {
     };
     let shards = ShardCount::DEFAULT;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let memory: Arc<dyn Bus> = Arc::new(MemoryBus::new(MemoryBusLimits {
-        shards,
-        when_full: WhenFull::ShedLowestFirst,
-        ..MemoryBusLimits::default()
-    }));
-    let bus: Arc<dyn Bus> = if args.no_baseline {
-        memory
-    } else {
-        Arc::new(Learner::on(memory, shards, Arc::clone(&clock)))
-    };
+    let (bus, recorder) = open_bus(&args, shards, &clock)?;
     let own = args.rules.open()?;
     let rules = Arc::new(Rules::new(&own.patterns(), limits.for_shard(shards.get())));
     let following = own.follow(&rules);
@@ -173,6 +170,7 @@ async fn up(args: UpArgs, paths: &PathArgs, out: Out) -> anyhow::Result<()> {
         _ = tokio::signal::ctrl_c() => errln("tapio: stopped in haste; what was not told is lost"),
     }
     told?;
+    recorder.map_or(Ok(()), Recorder::finish)?;
     loop {
         match stories.try_recv() {
             Ok(story) => print(&StoryJson::from(&*story), out)?,
@@ -180,6 +178,26 @@ async fn up(args: UpArgs, paths: &PathArgs, out: Out) -> anyhow::Result<()> {
             Err(TryRecvError::Empty | TryRecvError::Closed) => return Ok(()),
         }
     }
+}
+
+/// A bus, and who records what is published to it.
+type Opened = (Arc<dyn Bus>, Option<Recorder>);
+
+/// Opens the bus: in memory, heard by the learner and, before it, by who records.
+fn open_bus(args: &UpArgs, shards: ShardCount, clock: &Arc<dyn Clock>) -> anyhow::Result<Opened> {
+    let memory: Arc<dyn Bus> = Arc::new(MemoryBus::new(MemoryBusLimits {
+        shards,
+        when_full: WhenFull::ShedLowestFirst,
+        ..MemoryBusLimits::default()
+    }));
+    let bus: Arc<dyn Bus> = if args.no_baseline {
+        memory
+    } else {
+        Arc::new(Learner::on(memory, shards, Arc::clone(clock)))
+    };
+    let Some(path) = &args.record else { return Ok((bus, None)) };
+    let (bus, recorder) = Recorder::on(bus, path, &**clock)?;
+    Ok((bus, Some(recorder)))
 }
 
 async fn tell_until_told_to_stop(

@@ -20,6 +20,7 @@
 //! log is moved so that it ends with its container.
 
 mod age;
+mod calls;
 mod container;
 mod describe;
 mod digest;
@@ -32,10 +33,18 @@ pub(super) mod name;
 mod outline;
 mod rows;
 mod section;
+mod standstill;
 mod table;
 mod ties;
+mod usage;
+mod when;
 
-use std::{collections::BTreeMap, ffi::OsStr, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
+    path::Path,
+    sync::Arc,
+};
 
 use serde_json::Value as Json;
 use tapio_collect::Binder;
@@ -44,15 +53,18 @@ use tapio_model::{Place, Timestamp};
 
 use self::{
     age::date,
+    calls::Calls,
     digest::End,
     events::Desk,
     focus::Focus,
     ingress::Ingresses,
     logs::{Log, Logs, Whose},
     name::{Name, Uids},
-    outline::Outline,
     section::{Command, Section, sections},
+    standstill::Standstills,
     ties::Ties,
+    usage::{Limits, Usage},
+    when::{Ages, of_logs, stated},
 };
 use super::k8s_objects::{
     clock::{self, UNDATED},
@@ -142,6 +154,9 @@ struct Reading<'a> {
     uids: Uids,
     focus: Focus,
     ingresses: Ingresses,
+    standstill: Standstills,
+    usage: Usage,
+    ages: Ages,
     /// The latest time of an object, or of a description.
     stated: Option<Timestamp>,
     /// When the last of the logs was asked for.
@@ -182,14 +197,21 @@ impl<'a> Reading<'a> {
         }
         if is_whole(&section.text) {
             self.focus.read(&section.text);
-            for document in Documents::read(source, section.text.as_bytes()) {
-                if document.as_ref().is_ok_and(|it| self.ingresses.read_whole(&it.kind, &it.json)) {
-                    continue;
+            for document in Documents::read_any(source, section.text.as_bytes()) {
+                let mut is_ours = |it: &Document| {
+                    self.ingresses.read_whole(&it.kind, &it.json)
+                        || self.standstill.read_whole(&it.kind, &it.json)
+                };
+                if let Ok(document) = &document {
+                    self.ages.read_whole(&document.kind, &document.json);
+                    state(&mut self.stated, clock::latest(&document.json));
+                    if is_ours(document) {
+                        continue;
+                    }
                 }
                 let document = document.and_then(|document| readable(source, document));
                 match document {
                     Ok(document) => {
-                        state(&mut self.stated, clock::latest(&document.json));
                         self.uids.note(&document.kind, &document.json);
                         self.whole.push((document, source.name()));
                     }
@@ -199,14 +221,29 @@ impl<'a> Reading<'a> {
             return;
         }
         state(&mut self.stated, stated(&section.text));
+        self.ages.read(&section.command, &section.text);
         self.ingresses.read(&section.command, &section.text);
+        self.standstill.read(&section.command, &section.text);
+        self.usage.read(&section.command, &section.text);
         self.texts.push((source, section));
     }
 
     fn tell(self, account: &mut ImportAccount) -> Told {
-        let Self { whole, texts, logs, uids, mut focus, ingresses, stated, asked } = self;
+        let Self {
+            whole,
+            texts,
+            logs,
+            uids,
+            mut focus,
+            ingresses,
+            standstill,
+            usage,
+            ages,
+            stated,
+            asked,
+        } = self;
         let logs = logs.take();
-        let end = stated.or(asked).or_else(|| of_logs(&logs)).unwrap_or(UNDATED);
+        let end = stated.max(ages.latest()).or(asked).or_else(|| of_logs(&logs)).unwrap_or(UNDATED);
         let mut moment = Moment::default();
         let add = |moment: &mut Moment, object: Object| {
             if moment.len() < OBJECTS_MAX {
@@ -216,16 +253,7 @@ impl<'a> Reading<'a> {
         for (source, section) in &texts {
             let file = source.name();
             let desk = Desk { end, uids: &uids, file: file.as_deref() };
-            let described = describe::read(&desk, &section.command, &section.text);
-            if !described.is_empty() {
-                focus.read(&section.text);
-            }
-            let objects = if described.is_empty() {
-                rows::read(&desk, &section.command, &section.text)
-            } else {
-                Some(described)
-            };
-            match objects {
+            match printed(&desk, section, &mut focus) {
                 Some(objects) => objects.into_iter().for_each(|object| add(&mut moment, object)),
                 // Below a command of kubectl everything is its output, known or not.
                 None if section.command.verb.is_empty() => {
@@ -237,29 +265,44 @@ impl<'a> Reading<'a> {
         for (Document { kind, json }, file) in whole {
             add(&mut moment, Name::of(&kind, &json).seen(json, Detail::Whole, file));
         }
-        let mut containers = BTreeMap::new();
+        let (mut containers, mut limits) = (BTreeMap::new(), Limits::default());
         for log in &logs {
             add(&mut moment, bare_pod(&log.pod, &uids));
         }
+        adopt(&mut moment);
         for pod in moment.of_kind("Pod") {
             containers.insert(Name::of("Pod", pod), names(pod));
+            limits.note(pod);
         }
         focus.narrow(&mut moment);
-        let ties = Ties::of(&moment);
+        let (ties, calls) = (Ties::of(&moment), Calls::of(&moment));
         let mut told = moment.tell(end, account);
         ties.complete(&mut told, &uids, end);
         told.events.extend(ingresses.tell(end));
+        told.events.extend(standstill.tell(end));
+        told.events.extend(usage.tell(&limits, &told.snapshot, (&uids, end)));
         for log in &logs {
             let known = containers.get(&log.pod).map(Vec::as_slice).unwrap_or_default();
             let place = place(&told, log, (&uids, known));
             let until = logs::until(&told.events, log, &place);
             let is_last = until.is_some();
-            let lines = log.tell(&place, End { time: until.unwrap_or(end), is_last });
+            let mut lines = log.tell(&place, End { time: until.unwrap_or(end), is_last });
             lines.iter().for_each(|_| account.accept());
+            calls.complete(&mut lines, end);
             told.events.extend(lines);
         }
         told
     }
+}
+
+/// Reads the objects that a text was printed of: a description, or rows; `None` if it is neither.
+fn printed(desk: &Desk<'_>, section: &Section<'_>, focus: &mut Focus) -> Option<Vec<Object>> {
+    let described = describe::read(desk, &section.command, &section.text);
+    if described.is_empty() {
+        return rows::read(desk, &section.command, &section.text);
+    }
+    focus.read(&section.text);
+    Some(described)
 }
 
 /// Refuses an object that is torn: what was printed of it as text is better then.
@@ -275,46 +318,6 @@ fn is_whole(text: &str) -> bool {
     let text = text.trim_start();
     let is_json = text.starts_with('{') || text.starts_with('[');
     is_json || ["apiVersion:", "kind:", "items:", "---\n"].iter().any(|key| text.starts_with(key))
-}
-
-/// Returns the latest time that descriptions state, or when they were printed as their ages tell.
-fn stated(text: &str) -> Option<Timestamp> {
-    /// `12 Aug 2025 05:45:20 +0200`.
-    const LENGTH: usize = 26;
-    let dates = text.match_indices(", ").filter_map(|(at, comma)| {
-        let from = at.checked_add(comma.len())?;
-        date(text.get(from..from.checked_add(LENGTH)?)?)
-    });
-    dates.chain(Outline::all(text).iter().flat_map(printed)).max()
-}
-
-/// Returns when a description was printed at the earliest: its oldest Event is not older than the
-/// object, and the youngest start that its Events tell of is the last that it states.
-fn printed(outline: &Outline<'_>) -> Vec<Timestamp> {
-    let said = events::described(outline.below("Events"));
-    let created = outline.get("Start Time").or_else(|| outline.get("CreationTimestamp"));
-    let oldest = said.iter().filter_map(|said| said.sight.first).max();
-    let lists = ["Containers", "Init Containers"].map(|name| outline.below(name));
-    let lines = lists.into_iter().flatten();
-    let started = lines.filter_map(|line| date(line.trim().strip_prefix("Started:")?)).max();
-    let starts = said.iter().filter(|said| said.reason == "Started");
-    let youngest = starts.filter_map(|said| said.sight.last).min();
-    let pairs = [(created.and_then(date), oldest), (started, youngest)];
-    pairs.into_iter().filter_map(|(began, age)| Some(began?.after(age?))).collect()
-}
-
-/// Returns the latest time that a line bears.
-fn of_logs(logs: &[Log]) -> Option<Timestamp> {
-    let times = |log: &Log| {
-        let events = tapio_collect_host::translate_log(
-            log.text.as_bytes(),
-            b"",
-            &Place::default(),
-            Timestamp::MAX,
-        );
-        events.into_iter().map(|event| event.time).filter(|time| *time < Timestamp::MAX).max()
-    };
-    logs.iter().filter_map(times).max()
 }
 
 /// Returns whose log was asked for: a pod's, that of some pod of a workload, or of those with a
@@ -336,6 +339,22 @@ fn bare_pod(of: &Name, uids: &Uids) -> Object {
     }
     let name = Name::new("Pod", Some(&of.namespace), &of.name);
     Object { detail: Detail::Named, ..name.seen(json, Detail::Row, None) }
+}
+
+/// Gives pods whose owner nobody told to the Job that they are named after.
+fn adopt(moment: &mut Moment) {
+    let jobs: BTreeSet<_> = moment.of_kind("Job").map(|job| Name::of("Job", job)).collect();
+    moment.change("Pod", |pod| {
+        let name = Name::of("Pod", pod);
+        let owner = name.name.rsplit_once('-').filter(|(_, end)| name::is_random(end, 5..=5));
+        let owner = owner.map(|(stem, _)| Name::new("Job", Some(&name.namespace), stem));
+        let is_orphan = pod.pointer("/metadata/ownerReferences/0").is_none();
+        let owner = owner.filter(|owner| is_orphan && jobs.contains(owner));
+        if let Some((owner, metadata)) = owner.zip(pod.get_mut("metadata")) {
+            let reference = name::reference("Job", &owner.name);
+            events::merge(metadata, "ownerReferences", vec![reference]);
+        }
+    });
 }
 
 /// Returns the names of a pod's containers.

@@ -97,3 +97,29 @@ fn recordings_are_pooled_by_fault_and_by_hour() {
     // Stories and faults of two recordings are never the same one.
     assert!(close(score.adjusted_rand_index, 1.0));
 }
+
+#[test]
+fn a_story_whose_root_is_of_no_service_is_wrong_whatever_it_cites() {
+    let ranking = [("(no service)", f64::MAX), ("cart", 2.0)];
+    let told = vec![telling(630, "node_not_ready", &ranking)];
+    let judged = judged(vec![fault("cart", 600, 700)], told);
+    let score = judged.score();
+    assert_eq!((score.cases[0].rank, score.cases[0].seconds_to_correct), (Some(2), None));
+    assert!(judged.claims().iter().all(|claim| !claim.is_right));
+}
+
+#[test]
+fn what_the_figure_owes_to_one_service_is_told() {
+    let close = |a: Option<f64>, b: f64| a.is_some_and(|a| (a - b).abs() < 1e-9);
+    let told = |at: i64, service: &str| telling(at, "service_abnormal", &[(service, 9.0)]);
+    let faults =
+        vec![fault("cart", 600, 700), fault("cart", 1_200, 1_300), fault("pay", 1_800, 1_900)];
+    let stories = vec![told(630, "cart"), told(1_230, "web"), told(1_830, "pay")];
+    let score = judged(faults, stories).score();
+    assert!((score.by_service["cart"].as_at_1 - 0.5).abs() < 1e-9);
+    assert_eq!(score.by_service["pay"].faults, 1);
+    assert!(close(score.leave_one_service_out_min, 0.5), "without pay");
+    assert!(close(score.leave_one_service_out_max, 1.0), "without cart");
+    let one = judged(vec![fault("cart", 600, 700)], vec![told(630, "cart")]).score();
+    assert_eq!(one.leave_one_service_out_min, None);
+}

@@ -19,6 +19,9 @@ const LOSSES: [u64; 5] = [10, 20, 30, 40, 50];
 /// How often a hardship that is drawn by lot is drawn anew.
 const DRAWS: usize = 3;
 
+/// In how many ways at most a scene is cut: a recording has hundreds of events.
+const CUTS_MAX: usize = 12;
+
 /// What is done to a scene.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -105,8 +108,13 @@ pub(crate) struct Course {
 }
 
 impl Course {
+    /// An event that comes after a later one came late.
     fn of(hardship: Hardship, events: impl IntoIterator<Item = Event>) -> Self {
-        let on_time = |event: Event| Arrival { at: event.time, event };
+        let mut now = Timestamp::MIN;
+        let on_time = |event: Event| {
+            now = now.max(event.time);
+            Arrival { at: now, event }
+        };
         Self {
             hardship,
             arrivals: events.into_iter().map(on_time).collect(),
@@ -121,7 +129,7 @@ pub(crate) fn courses(own: usize, scenes: &[Vec<Event>], dice: &mut Dice) -> Vec
     let events = scenes.get(own).map_or(&[][..], Vec::as_slice);
     let whole = || events.iter().cloned();
     let mut courses = vec![Course::of(Hardship::None, whole())];
-    courses.extend(events.iter().map(|missing| {
+    courses.extend(some(events.iter().collect(), dice).into_iter().map(|missing| {
         let rest = whole().filter(|event| event.id != missing.id);
         Course::of(Hardship::EventMissing, rest)
     }));
@@ -137,7 +145,8 @@ pub(crate) fn courses(own: usize, scenes: &[Vec<Event>], dice: &mut Dice) -> Vec
             courses.push(Course::of(Hardship::Lossy, kept));
         }
     }
-    courses.extend((2..events.len()).map(|room| Course {
+    let rooms = some((2..events.len()).collect(), dice);
+    courses.extend(rooms.into_iter().map(|room| Course {
         trace_events_max: Some(room),
         ..Course::of(Hardship::Crowded, whole())
     }));
@@ -168,6 +177,14 @@ pub(crate) fn courses(own: usize, scenes: &[Vec<Event>], dice: &mut Dice) -> Vec
         courses.push(worst);
     }
     courses
+}
+
+/// Draws some where there are many.
+fn some<T>(mut all: Vec<T>, dice: &mut Dice) -> Vec<T> {
+    while all.len() > CUTS_MAX {
+        all.swap_remove(dice.place(all.len()));
+    }
+    all
 }
 
 /// Sets each source's clock off, and leaves what arrives when as it is.

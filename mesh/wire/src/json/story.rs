@@ -136,7 +136,7 @@ pub struct RuledOutJson {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Entity")]
 pub struct EntityJson {
-    /// `container`, `cgroup`, `pod`, `workload`, `node`, `service`, `edge` or `object`.
+    /// `container`, `cgroup`, `pod`, `workload`, `node`, `service`, `edge`, `process` or `object`.
     pub kind: String,
     /// Its name, for people.
     pub name: String,

@@ -202,6 +202,9 @@ impl Shaped for Entity {
                 EntityShape::Service { namespace: text(namespace), name: text(name) }
             }
             Self::Edge { from, to } => EntityShape::Edge { from: text(from), to: text(to) },
+            Self::Process { node, pid } => {
+                EntityShape::Process { node: text(node), pid: text(pid) }
+            }
             Self::Object { namespace, kind, name } => EntityShape::Object {
                 namespace: text(namespace),
                 kind: text(kind),
@@ -227,6 +230,9 @@ impl Shaped for Entity {
                 Self::Service { namespace: namespace.into(), name: name.into() }
             }
             EntityShape::Edge { from, to } => Self::Edge { from: from.into(), to: to.into() },
+            EntityShape::Process { node, pid } => {
+                Self::Process { node: node.into(), pid: pid.into() }
+            }
             EntityShape::Object { namespace, kind, name } => {
                 Self::Object { namespace: namespace.into(), kind: kind.into(), name: name.into() }
             }
@@ -266,6 +272,11 @@ pub(super) enum EntityShape {
     Edge {
         from: String,
         to: String,
+    },
+    Process {
+        #[serde(default)]
+        node: String,
+        pid: String,
     },
     Object {
         #[serde(default)]

@@ -81,7 +81,7 @@ impl From<PlaceV1> for Place {
 
 /// A thing: its type's number, and the texts that make it unique.
 ///
-/// `name` is the id, path, UID, name or callee; `scope` the node, namespace or caller that `name`
+/// `name` is the id, path, UID, name, number or callee; `scope` the node, namespace or caller that `name`
 /// is unique in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EntityV1 {
@@ -105,6 +105,7 @@ impl From<&Entity> for EntityV1 {
             Entity::Service { namespace, name } => (6, namespace, none, name),
             Entity::Edge { from, to } => (7, from, none, to),
             Entity::Object { namespace, kind, name } => (8, namespace, kind, name),
+            Entity::Process { node, pid } => (9, node, none, pid),
         };
         Self { r#type, scope: scope.into(), kind: kind.into(), name: name.into() }
     }
@@ -124,6 +125,7 @@ impl TryFrom<EntityV1> for Entity {
             6 => Self::Service { namespace: scope, name },
             7 => Self::Edge { from: scope, to: name },
             8 => Self::Object { namespace: scope, kind, name },
+            9 => Self::Process { node: scope, pid: name },
             code => return Err(DecodeError::UnknownCode { field: "entity type", code }),
         })
     }

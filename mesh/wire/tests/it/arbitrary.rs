@@ -127,7 +127,7 @@ prop_compose! {
 }
 
 pub(crate) fn entity() -> impl Strategy<Value = Entity> {
-    (0..8, text(), text(), text()).prop_map(|(which, one, two, name)| match which {
+    (0..9, text(), text(), text()).prop_map(|(which, one, two, name)| match which {
         0 => Entity::Container { id: name },
         1 => Entity::Cgroup { node: one, path: name },
         2 => Entity::Pod { uid: name },
@@ -135,6 +135,7 @@ pub(crate) fn entity() -> impl Strategy<Value = Entity> {
         4 => Entity::Node { name },
         5 => Entity::Service { namespace: one, name },
         6 => Entity::Edge { from: one, to: name },
+        7 => Entity::Process { node: one, pid: name },
         _ => Entity::Object { namespace: one, kind: two, name },
     })
 }

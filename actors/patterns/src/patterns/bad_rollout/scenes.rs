@@ -105,6 +105,15 @@ pub(crate) const SCENES: &[Scene] = &[
          5s svc:shop/cart%cart Span name="GET /cart" status=error span_kind=server dur=20ms span=12"#,
     ),
     Scene::healthy(
+        "a new version writes the errors of every day, and there is none to compare it with",
+        r#"1s shop/x%cart RolloutStarted hash=5b6d7c8f9b image=shop/cart:v7 msg="ReplicaSet cart-5b6d7c8f9b is to run"
+         
+         3s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerStarted restarts=0 hash=5b6d7c8f9b
+         4s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart Log sev=error msg="ERROR payment declined for order 1142"
+         5s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart Log sev=error msg="ERROR payment declined for order 22954"
+         6s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart Log sev=error msg="ERROR payment declined for order 10316""#,
+    ),
+    Scene::healthy(
         "a rollout as planned",
         r#"1s shop/x%cart RolloutStarted generation=7 image=shop/cart:v7 msg="Deployment cart was given a template, generation 7"
          1s shop/x%cart RolloutStarted hash=5b6d7c8f9b image=shop/cart:v7 msg="ReplicaSet cart-5b6d7c8f9b is to run"
@@ -116,5 +125,21 @@ pub(crate) const SCENES: &[Scene] = &[
          10s shop/cart-7f6b8d9c4-x2kq9/cart@n1%cart ContainerKilling reason=Killing msg="Stopping container cart"
          12s shop/cart-7f6b8d9c4-x2kq9/cart@n1%cart ContainerTerminated sev=info exit=143 reason=Error hash=7f6b8d9c4
          12s svc:shop/cart%cart EndpointsChanged ready=1 not_ready=0"#,
+    ),
+    Scene::unknown(
+        "bad_rollout",
+        "more requests fail than ever since the rollout, and nobody says in which pods",
+        r#"0s shop/x%cart RolloutStarted generation=7 image=shop/cart:v7 msg="Deployment cart was given a template, generation 7" trace=2
+         75s svc:shop/cart%cart Anomaly anomaly=error_rate how=rose score=60.0 was=0.002 is=0.3 name="GET /cart" msg="30 % of the requests to GET /cart fail by themselves; it was 0.2 %"
+         75s svc:shop/cart%cart Anomaly anomaly=error_rate how=rose score=60.0 was=0.002 is=0.3 name="GET /cart" msg="30 % of the requests to GET /cart fail by themselves; it was 0.2 %" tapio.anomaly.of=a trace=2
+         90s svc:shop/cart%cart Anomaly anomaly=error_rate how=rose score=60.0 was=0.002 is=0.3 name="GET /cart" msg="30 % of the requests to GET /cart fail by themselves; it was 0.2 %"
+         90s svc:shop/cart%cart Anomaly anomaly=error_rate how=rose score=60.0 was=0.002 is=0.3 name="GET /cart" msg="30 % of the requests to GET /cart fail by themselves; it was 0.2 %" tapio.anomaly.of=b trace=2"#,
+    ),
+    Scene::unknown(
+        "service_abnormal",
+        "a service fails, and another one was rolled out",
+        r#"0s shop/x%cart RolloutStarted generation=7 image=shop/cart:v7 msg="Deployment cart was given a template, generation 7" trace=2
+         75s svc:shop/pay%pay Anomaly anomaly=error_rate how=rose score=60.0 was=0.002 is=0.3 name="POST /pay" msg="30 % of the requests to POST /pay fail by themselves; it was 0.2 %"
+         90s svc:shop/pay%pay Anomaly anomaly=error_rate how=rose score=60.0 was=0.002 is=0.3 name="POST /pay" msg="30 % of the requests to POST /pay fail by themselves; it was 0.2 %""#,
     ),
 ];

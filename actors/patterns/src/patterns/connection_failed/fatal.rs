@@ -28,8 +28,18 @@ pub(super) fn is_fatal(view: &View<'_>, line: &Event, restarted: Restarted) -> b
     let ends = view
         .of(Kind::ContainerTerminated)
         .any(|end| is_own_exit(end) && is_after(end) && is_again(end) && same_container(end, line));
+    // A back-off alone says that it ends again and again; a kill would have been told.
+    let is_known =
+        || view.of(Kind::ContainerTerminated).any(|end| end.place.is_same_pod(&line.place));
+    let backs_off = |wait: &Event| {
+        wait.attributes.text(keys::REASON) == Some("CrashLoopBackOff")
+            && is_after(wait)
+            && wait.attributes.int(keys::RESTART_COUNT) > Some(0)
+            && wait.place.is_same_pod(&line.place)
+            && !is_known()
+    };
     let fails = |job: &Event| is_after(job) && job.place.is_same_workload(&line.place);
-    ends || view.of(Kind::JobFailed).any(fails)
+    ends || view.of(Kind::ContainerWaiting).any(backs_off) || view.of(Kind::JobFailed).any(fails)
 }
 
 /// Says whether a log at hand as a whole tells of hardly anything else: of so many lines
@@ -56,6 +66,12 @@ mod tests {
             ("2s a/b-1/b%b ContainerTerminated exit=1".to_owned(), false, true),
             ("2s a/x%b JobFailed oname=b".to_owned(), true, true),
             ("2s a/b-1/b%b ContainerTerminated exit=137 restarts=2".to_owned(), false, false),
+            (
+                "2s a/b-1%b ContainerWaiting reason=CrashLoopBackOff restarts=2".to_owned(),
+                true,
+                true,
+            ),
+            ("2s a/b-1%b ContainerWaiting reason=CrashLoopBackOff".to_owned(), false, false),
             (format!("2s a/b-1/sidecar%b {ended}"), false, false),
             (format!("2m a/b-1/b%b {ended}"), false, false),
         ] {

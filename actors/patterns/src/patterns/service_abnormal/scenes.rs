@@ -77,9 +77,22 @@ pub(crate) const SCENES: &[Scene] = &[
     ),
     Scene::unknown(
         "service_abnormal",
+        "requests fail by themselves, where nobody sends more and nothing was changed",
+        r#"15s svc:shop/pay%pay Anomaly anomaly=error_rate how=rose score=48.0 was=0.002 is=0.25 name="POST /pay" msg="25 % of the requests to POST /pay fail by themselves; it was 0.2 %"
+         30s svc:shop/pay%pay Anomaly anomaly=error_rate how=rose score=60.0 was=0.002 is=0.3 name="POST /pay" msg="30 % of the requests to POST /pay fail by themselves; it was 0.2 %""#,
+    ),
+    Scene::unknown(
+        "service_abnormal",
         "two services are unlike themselves, and neither much more than the other",
         r#"15s svc:shop/pay%pay Anomaly anomaly=log_template how=appeared score=90.0 was=0.0 is=0.9 name=charge msg="charge writes retry in 90 % of its last 40 traces; it was 0 %"
          15s svc:shop/web%web Anomaly anomaly=self_time how=rose score=80.0 was=9.0 is=120.0 name=buy msg="buy takes 120 ms by itself; it took 9 ms at most""#,
+    ),
+    Scene::healthy(
+        "a pod and a node use more than they did, and nothing suffers",
+        r#"0s shop/web-1@n1%web Anomaly src=metrics anomaly=cpu how=rose score=60.0 was=0.2 is=1.6 msg="shop/web-1 has more cpu: k8s.pod.cpu.usage is 1.60, and 0.20 is usual" trace=2
+         0s shop/web-1@n1%web Anomaly src=metrics anomaly=memory how=rose score=60.0 was=90000000.0 is=210000000.0 msg="shop/web-1 has more memory: k8s.pod.memory.usage is 210000000, and 90000000 is usual" trace=2
+         15s node:n2 Anomaly src=metrics anomaly=cpu how=rose score=40.0 was=0.2 is=0.8 msg="n2 has more cpu: k8s.node.cpu.utilization is 0.80, and 0.20 is usual" trace=3
+         30s node:n2 Anomaly src=metrics anomaly=disk how=rose score=40.0 was=0.3 is=0.7 msg="n2 has more disk: k8s.node.filesystem.utilization is 0.70, and 0.30 is usual" trace=3"#,
     ),
     Scene::healthy(
         "more is asked, and each request is as ever",

@@ -20,7 +20,7 @@ use tapio_telemetry::SystemClock;
 use crate::cmd::places::{learn, learn_address};
 
 /// Where the kubelet puts the logs of pods.
-const POD_LOGS: &str = "/var/log/pods";
+pub(crate) const POD_LOGS: &str = "/var/log/pods";
 
 /// What all collectors share.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! Whether the engine is as sure as it is right.
 
 use serde::Serialize;
-use tapio_eval::{Calibration, Claim, Reliability, Share};
+use tapio_eval::{Calibration, Claim, Reliability, Share, recorded};
 
 use super::{
     EvalArgs, evaluate,
@@ -34,7 +34,9 @@ struct OfRecording {
 }
 
 pub(super) fn run(args: &EvalArgs, out: Out) -> anyhow::Result<()> {
-    let scenes = Calibration::of(&tapio_eval::trials(&tapio_patterns::all())?);
+    let entries = tapio_patterns::all();
+    let played = args.play.as_ref().map_or(Ok(Vec::new()), |it| recorded(it, &entries))?;
+    let scenes = Calibration::of(&tapio_eval::trials(&entries, &played)?);
     if let Some(path) = &args.reliability {
         let title = title("verdicts on held-out patterns", scenes.held_out.into());
         save(path, &diagram(&scenes.claims, &title))?;
@@ -70,13 +72,16 @@ fn share_right(claims: &[Claim]) -> Option<f64> {
 fn print(report: &Report, out: Out) -> anyhow::Result<()> {
     let Report { scenes, recordings } = report;
     out.text(format_args!(
-        "{} scenes, played {} times; {} stories said that they do not know, {} plays with a cause \
+        "{} scenes, {} of them recorded, played {} times; {} stories said that they do not know, {} plays with a cause \
          told none\n",
-        scenes.scenes, scenes.plays, scenes.abstentions, scenes.silences,
+        scenes.scenes, scenes.recordings, scenes.plays, scenes.abstentions, scenes.silences,
     ))?;
     reliability("held out: no points were fitted on the pattern", &scenes.held_out, out)?;
     let alike = scenes.held_out_ece_alike;
     out.text(format_args!("  ECE if each hardship counted alike: {alike:.3}\n"))?;
+    if scenes.recordings > 0 {
+        reliability("of these, recordings of real faults", &scenes.recorded, out)?;
+    }
     reliability("in force: as told", &scenes.in_force, out)?;
     reliability("guesses, where it says that it does not know", &scenes.guesses, out)?;
     head("by what was done to the scene", out)?;

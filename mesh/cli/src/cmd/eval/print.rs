@@ -1,6 +1,6 @@
 //! What `tapio eval` says to people.
 
-use tapio_eval::{Count, Score};
+use tapio_eval::{Count, FalseStory, Score};
 
 use super::{Judged, Report};
 use crate::out::{Out, Style};
@@ -17,6 +17,11 @@ pub(super) fn report(report: &Report, out: Out) -> anyhow::Result<()> {
         let (at, kind, service) = (&case.at, &case.kind, &case.service);
         let told = case.told.as_deref().unwrap_or("no story");
         let line = format!("{at} {kind} {service}: rank {rank} {seconds}");
+        out.text(format_args!("{}\n    {told}\n", out.paint(Style::Bold, line)))?;
+    }
+    for story in &score.told_falsely {
+        let FalseStory { at, place, told, .. } = story;
+        let line = format!("{at} told about nothing, {}", place.replace('_', " "));
         out.text(format_args!("{}\n    {told}\n", out.paint(Style::Bold, line)))?;
     }
     let all = report.recordings.iter().chain([&report.whole]).chain(&report.compared);
@@ -59,9 +64,13 @@ fn told_right(score: &Score, out: Out) -> anyhow::Result<()> {
     let percent = |share: f64| format!("{:.1}", share * 100.0);
     let median = score.seconds_to_correct_median;
     let after = median.map_or("never".to_owned(), |it| format!("after {it:.0} s (median)"));
+    let without_one = score.leave_one_service_out_min.zip(score.leave_one_service_out_max);
+    let without_one = without_one.map(|(least, most)| {
+        format!("  AS@1 without one service: {} to {} %\n", percent(least), percent(most))
+    });
     out.text(format_args!(
         "  AS@1/3/5 {}/{}/{} %, pessimistic {}/{}/{} %\n  \
-         {:.2} stories an incident, adjusted Rand index {:.3}, first right story {after}\n",
+         {:.2} stories an incident, adjusted Rand index {:.3}, first right story {after}\n{}",
         percent(score.as_at_1),
         percent(score.as_at_3),
         percent(score.as_at_5),
@@ -70,5 +79,6 @@ fn told_right(score: &Score, out: Out) -> anyhow::Result<()> {
         percent(score.as_at_5_pessimistic),
         score.stories_per_incident,
         score.adjusted_rand_index,
+        without_one.unwrap_or_default(),
     ))
 }

@@ -26,6 +26,22 @@ impl Documents {
         source: &Source,
         text: &[u8],
     ) -> Vec<Result<Document, Rejected>> {
+        let documents = Self::read_any(source, text).into_iter();
+        let watched = |document: Document| match Resource::from_kind(&document.kind) {
+            Some(_) => Ok(document),
+            None => {
+                let why = format!("objects of kind {:?} are not watched", document.kind);
+                Err(source.reject(0, "kind", why))
+            }
+        };
+        documents.map(|document| document.and_then(watched)).collect()
+    }
+
+    /// Reads the same, of kinds that nobody watches as well.
+    pub(in crate::importers) fn read_any(
+        source: &Source,
+        text: &[u8],
+    ) -> Vec<Result<Document, Rejected>> {
         let hint = hint(source);
         let mut documents = Vec::new();
         let mut take = |json: Json| unfold(source, json, hint.as_deref(), &mut documents);
@@ -103,9 +119,6 @@ fn one(source: &Source, mut json: Json, hint: Option<&str>) -> Result<Document, 
     let Some(kind) = kind.map(str::to_owned).filter(|_| json.is_object()) else {
         return Err(source.reject(0, "shape", "not an object of the Kubernetes API"));
     };
-    if Resource::from_kind(&kind).is_none() {
-        return Err(source.reject(0, "kind", format!("objects of kind {kind:?} are not watched")));
-    }
     let is_served = ["/metadata/uid", "/metadata/resourceVersion", "/metadata/creationTimestamp"]
         .iter()
         .any(|field| json.pointer(field).is_some_and(|value| !value.is_null()));

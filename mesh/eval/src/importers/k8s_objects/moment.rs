@@ -32,6 +32,9 @@ const RULES: &[&str] = &["NetworkPolicy"];
 /// Between two words about one thing.
 const MOMENT: Duration = Duration::from_secs(1);
 
+/// How long a server keeps an Event.
+const EVENT_AGE_MAX: Duration = Duration::from_secs(3_600);
+
 /// A rule that is older than this is taken for an old one.
 const RULE_AGE_MAX: Duration = Duration::from_secs(3_600);
 
@@ -97,6 +100,13 @@ impl Moment {
         self.objects.retain(|_, object| belongs(object));
     }
 
+    /// Completes the objects of a kind.
+    pub(in crate::importers) fn change(&mut self, kind: &str, mut complete: impl FnMut(&mut Json)) {
+        for object in self.objects.values_mut().filter(|object| object.kind == kind) {
+            complete(&mut object.json);
+        }
+    }
+
     /// Takes what is known of some objects for as good as their description.
     pub(in crate::importers) fn believe(&mut self, is_sure: impl Fn(&Object) -> bool) {
         for object in self.objects.values_mut().filter(|object| is_sure(object)) {
@@ -147,7 +157,10 @@ impl Moment {
                 told.events.push(Unbound { time, ..event });
             }
         }
+        let ends = Ends::of(&events, end);
+        let mut said = Vec::new();
         for object in &events {
+            let end = ends.get(object);
             for event in tell((&told.snapshot, end), object, account) {
                 let uid = event.place.pod_uid.as_deref();
                 let is_stranger = uid.is_none_or(|uid| strangers.contains(uid));
@@ -159,10 +172,13 @@ impl Moment {
                 if is_standing && is_repeated {
                     stands.insert(event.id);
                 }
-                let time = if is_standing { squeeze(end, event.time) } else { event.time.min(end) };
-                told.events.push(Unbound { time, ..event });
+                let own = event.time;
+                let time = if is_standing { squeeze(end, own) } else { own.min(end) };
+                said.push(Said { own, is_standing, event: Unbound { time, ..event } });
             }
         }
+        gather(&mut said);
+        told.events.extend(said.into_iter().map(|said| said.event));
         told.confirm(&stands);
         told
     }
@@ -177,6 +193,62 @@ fn meet(snapshot: &Snapshot, event: &Object) -> Option<String> {
     let pod = bare_pod(text("namespace").unwrap_or_default(), text("name")?, uid);
     snapshot.learn("Pod", &pod).ok()?;
     Some(uid.to_owned())
+}
+
+/// When lists of Events end: a server keeps an Event for an hour, so what is older than that was
+/// listed at another time.
+#[derive(Debug)]
+struct Ends {
+    of_files: BTreeMap<Option<String>, Timestamp>,
+    end: Timestamp,
+}
+
+impl Ends {
+    fn of(events: &[Object], end: Timestamp) -> Self {
+        let mut of_files = BTreeMap::<_, Timestamp>::new();
+        for event in events {
+            let latest = latest(&event.json).unwrap_or_default();
+            let of_file = of_files.entry(event.file.clone()).or_default();
+            *of_file = (*of_file).max(latest);
+        }
+        Self { of_files, end }
+    }
+
+    fn get(&self, event: &Object) -> Timestamp {
+        let own = self.of_files.get(&event.file).copied().unwrap_or(self.end);
+        if self.end.since(own) > EVENT_AGE_MAX && own > Timestamp::ZERO { own } else { self.end }
+    }
+}
+
+/// Draws together what is said of one thing in the hour for which Events are kept: each tells of its
+/// last sight alone, and of some that came as often as others.
+fn gather(all: &mut [Said]) {
+    /// Less than what an engine looks at.
+    const APART: Duration = Duration::from_secs(10);
+    let mut alike = BTreeMap::<(String, Kind), Vec<&mut Said>>::new();
+    for said in all.iter_mut().filter(|said| said.event.severity >= Severity::Warn) {
+        alike.entry((thing(&said.event), said.event.kind)).or_default().push(said);
+    }
+    for mut places in alike.into_values() {
+        places.sort_by_key(|said| said.own);
+        let mut next: Option<(Timestamp, Timestamp)> = None;
+        for said in places.into_iter().rev() {
+            if let Some((was, now)) = next.filter(|_| !said.is_standing)
+                && was.since(said.own) <= EVENT_AGE_MAX
+            {
+                let drawn = now.before(APART.min(was.since(said.own)));
+                said.event.time = said.event.time.max(drawn);
+            }
+            next = Some((said.own, said.event.time));
+        }
+    }
+}
+
+/// What an Event says, and when it said so.
+struct Said {
+    own: Timestamp,
+    is_standing: bool,
+    event: Unbound,
 }
 
 /// Says whether a warning comes as often as ever; of a pod whose status is known that says it.
@@ -317,12 +389,15 @@ impl Told {
     /// Tells twice what stands and is all that is told of a thing: an engine asks for a second word,
     /// as a lone one may be a passing moment. What a server keeps, or says again and again, is none.
     fn confirm(&mut self, stands: &BTreeSet<EventId>) {
-        let mut things = BTreeMap::<String, usize>::new();
+        let mut things = BTreeMap::<String, Words>::new();
         for event in &self.events {
-            *things.entry(thing(event)).or_default() += 1;
+            let words = things.entry(thing(event)).or_default();
+            words.all += 1;
+            words.warnings += usize::from(event.severity >= Severity::Warn);
+            words.readiness += usize::from(event.kind == Kind::PodReadiness);
         }
         let is_lone = |event: &&Unbound| {
-            let is_only = things.get(&thing(event)).is_some_and(|told| *told == 1);
+            let is_only = things.get(&thing(event)).is_some_and(|words| words.are_only_of(event));
             is_only && stands.contains(&event.id) && event.severity >= Severity::Warn
         };
         let again: Vec<_> = self.events.iter().filter(is_lone).map(before).collect();
@@ -342,6 +417,27 @@ impl Told {
         events.sort_unstable_by_key(|event| event.order());
         let account = ImportAccount { buffered_events_peak: events.len(), ..account };
         Bound { events: events.into_iter(), account, bytes }
+    }
+}
+
+/// How much is told of a thing.
+#[derive(Debug, Default)]
+struct Words {
+    all: usize,
+    warnings: usize,
+    readiness: usize,
+}
+
+impl Words {
+    /// Says whether nothing beside an event tells of its thing.
+    fn are_only_of(&self, event: &Unbound) -> bool {
+        if matches!(event.kind, Kind::ImagePullFailed | Kind::ContainerCreateFailed) {
+            // That a pod is not ready follows from what it waits for.
+            return self.warnings.saturating_sub(self.readiness) == 1;
+        }
+        // What its controller does every day says nothing of it.
+        let all = if event.kind == Kind::ObjectEvent { self.warnings } else { self.all };
+        all == 1
     }
 }
 

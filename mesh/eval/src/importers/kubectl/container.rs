@@ -55,6 +55,7 @@ struct Reading<'a> {
     is_ready: bool,
     restarts: i32,
     limits: Map<String, Json>,
+    ports: Vec<Json>,
     state: State<'a>,
     last: State<'a>,
     /// The field that the lines below belong to.
@@ -98,6 +99,7 @@ impl<'a> Reading<'a> {
             self.within = field;
             match field {
                 "Image" => self.image = told(value),
+                "Port" | "Ports" => self.ports = ports(value),
                 "Container ID" => self.id = told(value),
                 "Ready" => self.is_ready = value == "True",
                 "Restart Count" => self.restarts = value.parse().unwrap_or_default(),
@@ -133,6 +135,7 @@ impl<'a> Reading<'a> {
                 "name": self.name,
                 "image": self.image,
                 "resources": { "limits": self.limits },
+                "ports": self.ports,
             }),
             status: json!({
                 "name": self.name,
@@ -146,6 +149,13 @@ impl<'a> Reading<'a> {
             }),
         }
     }
+}
+
+/// Reads `8080/TCP, 9090/TCP`.
+fn ports(value: &str) -> Vec<Json> {
+    let numbers = value.split(',').filter_map(|port| port.split('/').next());
+    let numbers = numbers.filter_map(|port| port.trim().parse::<u16>().ok());
+    numbers.map(|port| json!({ "containerPort": port })).collect()
 }
 
 impl<'a> State<'a> {

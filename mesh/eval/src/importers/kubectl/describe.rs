@@ -170,6 +170,7 @@ fn is_policy(outline: &Outline<'_>) -> bool {
 /// Reads what a network policy lets pass: nothing, where the pods that it selects are isolated.
 fn policy(outline: &Outline<'_>) -> Json {
     let lines = outline.below("Spec");
+    let admitted = admitted(lines);
     let is_isolated = |way: &str| {
         let words = format!("isolated for {way} connectivity");
         lines.iter().any(|line| line.contains(&words))
@@ -185,9 +186,32 @@ fn policy(outline: &Outline<'_>) -> Json {
     json!({ "spec": {
         "podSelector": { "matchLabels": selector },
         "policyTypes": types,
-        "ingress": rules("ingress"),
+        "ingress": admitted.map_or_else(|| rules("ingress"), Json::from),
         "egress": rules("egress"),
     } })
+}
+
+/// Reads who may send to the pods that a policy selects; `None` if it lets nobody in, or everybody.
+fn admitted(lines: &[&str]) -> Option<Vec<Json>> {
+    let mut peers = Vec::new();
+    let ingress = lines.iter().map(|line| line.trim());
+    let ingress = ingress.skip_while(|line| !line.starts_with("Allowing ingress traffic"));
+    for line in ingress.skip(1).take_while(|line| !line.ends_with("egress traffic")) {
+        if line.starts_with("From: <any>") || line.starts_with("IPBlock") {
+            return None;
+        }
+        if line == "From:" {
+            peers.push(json!({}));
+        }
+        let selector = line.split_once(": ").filter(|(field, _)| field.ends_with("Selector"));
+        if let Some(((field, labels), peer)) = selector.zip(peers.last_mut()) {
+            let pairs = labels.split(',').filter_map(|pair| pair.trim().split_once('='));
+            let labels: BTreeMap<&str, &str> = pairs.collect();
+            let field = if field == "PodSelector" { "podSelector" } else { "namespaceSelector" };
+            merge(peer, field, json!({ "matchLabels": labels }));
+        }
+    }
+    (!peers.is_empty()).then(|| vec![json!({ "from": peers })])
 }
 
 /// Reads a Service. Its endpoints are of another object, and printed with it.
@@ -196,7 +220,21 @@ fn service(outline: &Outline<'_>) -> Json {
     let below = outline.below("Selector").iter().map(|line| line.trim());
     let pairs = beside.chain(below).filter_map(|pair| pair.split_once('='));
     let selector: BTreeMap<&str, &str> = pairs.collect();
-    json!({ "spec": { "selector": selector }, "endpoints": outline.get("Endpoints") })
+    json!({
+        "spec": {
+            "selector": selector,
+            "clusterIP": outline.get("IP"),
+            "ports": outline.get("TargetPort").and_then(target).map(|port| vec![port]),
+        },
+        "endpoints": outline.get("Endpoints"),
+    })
+}
+
+/// Reads `8080/TCP`, `http/TCP`: where a Service sends what it is sent.
+fn target(text: &str) -> Option<Json> {
+    let (port, protocol) = text.split_once('/')?;
+    let port = port.parse::<u16>().map_or_else(|_| Json::from(port), Json::from);
+    Some(json!({ "targetPort": port, "protocol": protocol }))
 }
 
 /// Dates the condition by which a node took the pod: it starts at once.
@@ -296,10 +334,27 @@ fn template(outline: &Outline<'_>) -> Json {
 
 fn autoscaler(outline: &Outline<'_>) -> Option<Json> {
     let (kind, name) = outline.get("Reference")?.split_once('/')?;
+    // `6 current / 6 desired`.
+    let pods = outline.get("Deployment pods").and_then(|pods| pods.split_once(" / "));
+    let desired = pods.and_then(|(_, pods)| pods.split(' ').next()?.parse::<i32>().ok());
+    let metrics = outline.below("Metrics").iter().filter_map(|line| line.rsplit_once(": "));
+    let ratio = metrics.filter_map(|(_, metric)| above_target(metric)).max_by(f64::total_cmp);
     Some(json!({
         "spec": { "scaleTargetRef": { "kind": kind, "name": name } },
-        "status": { "conditions": conditions(outline) },
+        "status": { "conditions": conditions(outline), "desiredReplicas": desired },
+        "ratio": ratio,
     }))
+}
+
+/// Reads `184% (460m) / 60%`: how many times what is to be kept is used.
+pub(super) fn above_target(metric: &str) -> Option<f64> {
+    let (used, target) = metric.split_once('/')?;
+    let percent = |text: &str| -> Option<f64> {
+        let number = text.trim().split(' ').next()?.strip_suffix('%')?;
+        number.parse().ok()
+    };
+    let target = percent(target).filter(|target| *target > 0.0)?;
+    Some(percent(used)? / target)
 }
 
 /// Fits a number into the API's.

@@ -34,6 +34,21 @@ const HABIT: usize = 3;
 /// Lines above the end of a process in which one complaint is enough.
 const LAST_WORDS: usize = 5;
 
+/// Lines above the end of a process in which a rated complaint says why, and not words alone.
+const RATED_LAST_WORDS: usize = 30;
+
+/// What frameworks write above the one line that says why they do not start.
+const HEADINGS: &[&str] = &["Description:"];
+
+/// Complaints that are over and nobody spoke of any more, in so many lines, are an old story ...
+const CALM_LINES_MIN: usize = 20;
+
+/// ... if they were so few, ...
+const OVER_MAX: usize = 5;
+
+/// ... and one in so many lines at most.
+const OVER_LINES_MIN: usize = 10;
+
 /// Levels of lines that are calm, in lower case.
 const LEVELS: &[&str] = &["info", "debug", "trace", "notice"];
 
@@ -49,6 +64,10 @@ const CALM: &[&str] = &[
     "failed: 0",
     "failed=0",
 ];
+
+/// What speaks of one whatever level a wrapper gives the line.
+const FATAL: &[&str] =
+    &["fatal error:", "uncaught error:", "uncaught exception", "unhandled exception"];
 
 /// What speaks of one.
 const ERRORS: &[&str] = &[
@@ -87,22 +106,35 @@ pub(super) fn digest(events: &mut Vec<Unbound>, text: &str, end: End) {
     let until = end.time;
     let lines = events.len();
     note_slow(events, text, until);
+    let is_explained = end.is_last && promote_headed(events) || is_rated_last(events, end);
     let mut alike: BTreeMap<(&'static str, String), Vec<usize>> = BTreeMap::new();
     for (at, event) in events.iter().enumerate() {
         if is_complaint(event) {
             alike.entry((event.kind.name(), template(event))).or_default().push(at);
         }
     }
+    // A list of troubles, each said once, and of hardly anything else stands for itself, however old
+    // its lines are.
+    let complaints: usize = alike.values().map(Vec::len).sum();
+    let is_list = alike.len() >= HABIT && alike.values().all(|places| places.len() <= 2);
+    let records = records(text).min(lines);
+    let is_most = is_list && complaints.saturating_mul(2) >= records;
     let mut folded = BTreeSet::new();
     for places in alike.values() {
         let is_calm = |at: &usize| events.get(*at).is_none_or(|event| !is_rated(event));
-        let is_near = |at: &usize| end.is_last && at.saturating_add(LAST_WORDS) >= lines;
+        let is_near =
+            |at: &usize| end.is_last && !is_explained && at.saturating_add(LAST_WORDS) >= lines;
         let is_habit = places.len() >= HABIT || places.last().is_some_and(is_near);
         if !is_habit && places.iter().all(is_calm) {
             continue;
         }
         let (Some(first), Some(last)) = (places.first(), places.last()) else { continue };
         let is_going_on = first != last && goes_on(events, (*first, *last), places.len(), until);
+        if !end.is_last && !is_going_on && is_over(places.len(), lines, *last) {
+            folded.extend(places.iter().copied());
+            continue;
+        }
+        let is_going_on = is_going_on || (is_most && !end.is_last);
         let inner = places.get(1..places.len().saturating_sub(1)).unwrap_or_default();
         folded.extend(inner.iter().copied());
         let times = if first == last {
@@ -112,7 +144,7 @@ pub(super) fn digest(events: &mut Vec<Unbound>, text: &str, end: End) {
         };
         for (at, count) in times {
             if let Some(event) = events.get_mut(at) {
-                note(event, count, lines);
+                note(event, count, records);
                 if !is_rated(event) {
                     event.severity = Severity::Error;
                 }
@@ -125,6 +157,36 @@ pub(super) fn digest(events: &mut Vec<Unbound>, text: &str, end: End) {
     let mut at = 0..;
     events.retain(|_| at.next().is_none_or(|at| !folded.contains(&at)));
     events.sort_by_key(|event| event.time);
+}
+
+/// Returns how many lines of a text do not go on with the one above: a stack says nothing more often.
+fn records(text: &str) -> usize {
+    let goes_on = |line: &&str| line.starts_with(char::is_whitespace);
+    let own = text.lines().filter(|line| !line.trim().is_empty() && !goes_on(line)).count();
+    if own == 0 { usize::MAX } else { own }
+}
+
+/// Says whether complaints were few, and the last of them long ago in lines.
+fn is_over(count: usize, lines: usize, last: usize) -> bool {
+    let since = lines.saturating_sub(last.saturating_add(1));
+    count <= OVER_MAX && since >= CALM_LINES_MIN && count.saturating_mul(OVER_LINES_MIN) <= lines
+}
+
+/// Rates the line below a heading that announces why a process ends; says whether there is one.
+fn promote_headed(events: &mut [Unbound]) -> bool {
+    let is_heading = |event: &Unbound| HEADINGS.contains(&said(event).unwrap_or_default().trim());
+    let Some(at) = events.iter().rposition(is_heading) else { return false };
+    let below = events.iter_mut().skip(at + 1);
+    let mut below = below.filter(|event| said(event).is_some_and(|line| !line.trim().is_empty()));
+    let Some(reason) = below.next() else { return false };
+    reason.severity = Severity::Error;
+    true
+}
+
+/// Says whether a process rated what it said last as an error: words alone are no better.
+fn is_rated_last(events: &[Unbound], end: End) -> bool {
+    let is_error = |event: &Unbound| event.kind != Kind::Log || event.severity >= Severity::Error;
+    end.is_last && events.iter().rev().take(RATED_LAST_WORDS).any(is_error)
 }
 
 /// Notes how often it came, if more than once, in how many.
@@ -150,7 +212,15 @@ fn is_rated(event: &Unbound) -> bool {
 fn is_worded(event: &Unbound) -> bool {
     let line = said(event).unwrap_or_default().to_ascii_lowercase();
     let bears = |words: &[&str]| words.iter().any(|word| line.contains(word));
-    !bears(LEVELS) && !bears(CALM) && bears(ERRORS)
+    is_failed_request(&line) || bears(FATAL) || (!bears(LEVELS) && !bears(CALM) && bears(ERRORS))
+}
+
+/// Says whether it is a line of an access log whose status is a server's error:
+/// `"get /cart http/1.1" 503`, in lower case.
+fn is_failed_request(line: &str) -> bool {
+    let after = line.split_once(" http/").and_then(|(_, rest)| rest.split_once("\" "));
+    let status = after.and_then(|(_, rest)| rest.split(' ').next()).unwrap_or_default();
+    status.len() == 3 && status.parse::<u16>().is_ok_and(|status| (500..600).contains(&status))
 }
 
 /// Returns what a line has in common with its like; only plain lines are given a template.
@@ -266,6 +336,54 @@ mod tests {
         assert_eq!(numbers("cannot resolve db", 2), None);
         assert_eq!(numbers("INFO: nothing failed", 6), None);
         assert_eq!(numbers("done: 0 errors", 6), None);
+    }
+
+    #[test]
+    fn complaints_that_are_over_are_left_out() {
+        let calm = |minute: u32| format!("2026-01-02T03:{minute:02}:00Z INFO sent {minute}\n");
+        let text: String = (10..40).map(calm).collect();
+        let refused = "2026-01-02T03:00:00Z WARN cannot reach db:5432: connection refused\n";
+        let told = |head: &str| {
+            let told = told(&format!("{head}{text}"), "2026-01-02T03:39:10Z");
+            told.into_iter().filter(|(.., words)| words.contains("db")).count()
+        };
+        assert_eq!(told(&refused.repeat(2)), 0);
+        assert_eq!(told(&refused.repeat(9)), 2);
+    }
+
+    #[test]
+    fn a_list_of_troubles_stands_for_itself_and_its_stacks_are_no_lines() {
+        let text = "2026-01-01T03:00:00Z ERROR database is away\n2026-01-01T09:00:00Z WARN memory is low\n\
+            2026-01-01T10:00:00Z INFO memory is well\n2026-01-01T11:00:00Z ERROR bad query\n    \
+            at line 1\n    at line 2\n    at line 3\n    at line 4\n";
+        let ages: Vec<_> = told(text, "2026-01-01T12:00:00Z")
+            .into_iter()
+            .filter_map(|(age, _, all, _)| Some((age < 30, all?)))
+            .collect();
+        assert_eq!(ages, [(true, 4); 3]);
+    }
+
+    #[test]
+    fn server_errors_of_an_access_log_are_complaints() {
+        let line = "10.0.0.1 - - [02/Jan/2026:03:00:00 +0000] \"GET /cart HTTP/1.1\" 503 19";
+        assert!(is_failed_request(&line.to_lowercase()));
+        assert!(!is_failed_request(&line.to_lowercase().replace("503", "404")));
+        assert!(!is_failed_request("listening on http/1.1"));
+    }
+
+    #[test]
+    fn what_is_rated_or_announced_says_more_than_words() {
+        let last = |text: &str| {
+            let mut events = translate_log(text.as_bytes(), b"", &Place::default(), Timestamp::MAX);
+            digest(&mut events, text, End { time: Timestamp::MAX, is_last: true });
+            let loud = events.iter().filter(|event| event.severity >= Severity::Error);
+            loud.filter_map(|event| said(event).map(str::to_owned)).next_back().unwrap_or_default()
+        };
+        let rated = "2026-01-02T03:00:00Z FATAL no space left on the moon\nstartup failed\n";
+        assert!(last(rated).contains("on the moon"), "{}", last(rated));
+        let headed = "APPLICATION FAILED TO START\n\nDescription:\n\nFailed to bind 'a.b'\n\n    \
+                      Reason: failed to convert\n";
+        assert_eq!(last(headed), "Failed to bind 'a.b'");
     }
 
     #[test]

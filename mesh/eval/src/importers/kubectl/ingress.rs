@@ -12,11 +12,18 @@ use crate::importers::k8s_objects::moment::before;
 /// The class of an Ingress, where it was written before it had a field.
 const ANNOTATION: &str = "/metadata/annotations/kubernetes.io~1ingress.class";
 
+/// Services that an Ingress leads to, and what its description says of each that is not found.
+type Backends = BTreeMap<String, Option<String>>;
+
 /// What was printed of Ingresses and their classes.
 #[derive(Debug, Default)]
 pub(super) struct Ingresses {
     entries: BTreeMap<(String, String), Entry>,
     classes: BTreeSet<String>,
+    /// Services that an Ingress leads to, by its namespace and name, and why they are not there.
+    lost: BTreeMap<(String, String), Backends>,
+    /// All Services of a namespace.
+    services: BTreeMap<String, BTreeSet<String>>,
     /// Whether somebody listed the classes, of which there may be none.
     is_listed: bool,
 }
@@ -37,6 +44,13 @@ impl Ingresses {
                 let namespace = outline.get("Namespace").unwrap_or(namespace);
                 let name = outline.get("Name").unwrap_or_default();
                 self.add((namespace, name), outline.get("Ingress Class"), outline.get("Address"));
+                let beside = outline.get("Default backend");
+                let below = outline.below("Rules").iter().copied();
+                for (service, error) in beside.into_iter().chain(below).filter_map(lost) {
+                    let lost =
+                        self.lost.entry((namespace.to_owned(), name.to_owned())).or_default();
+                    lost.insert(service.to_owned(), Some(error.to_owned()));
+                }
             }
         }
         let mut lines = text.lines().filter(|line| !line.trim().is_empty());
@@ -44,6 +58,15 @@ impl Ingresses {
         let is_classes = table.has(&["NAME", "CONTROLLER", "PARAMETERS"]);
         let is_entries = table.has(&["NAME", "CLASS", "HOSTS"]);
         self.is_listed |= is_classes;
+        let is_services = command.name.is_none()
+            && command.selector.is_none()
+            && table.has(&["NAME", "TYPE", "CLUSTER-IP"]);
+        if is_services {
+            let lines = lines.map(|line| table.row(line));
+            let names = lines.filter_map(|row| row.get("NAME").map(str::to_owned));
+            self.services.entry(namespace.to_owned()).or_default().extend(names);
+            return;
+        }
         for row in lines.filter(|_| is_classes || is_entries).map(|line| table.row(line)) {
             let Some(name) = row.get("NAME") else { continue };
             if is_classes {
@@ -67,6 +90,8 @@ impl Ingresses {
             let class = text("/spec/ingressClassName").or_else(|| text(ANNOTATION));
             let has_address = json.pointer("/status/loadBalancer/ingress/0").is_some();
             self.add((namespace, name), class, has_address.then_some("some"));
+            let lost = self.lost.entry((namespace.to_owned(), name.to_owned())).or_default();
+            lost.extend(backends(json).into_iter().map(|service| (service, None)));
         }
         matches!(kind, "IngressClass" | "Ingress")
     }
@@ -87,15 +112,55 @@ impl Ingresses {
                 (false, None) if !self.is_listed => "IngressWithoutAddress",
                 (false, _) => return None,
             };
-            Some(event(id, (class, reason), end))
+            Some(event(id, (&format!("is of class {class}"), reason), end))
         });
-        unserved.flat_map(|event| [before(&event), event]).collect()
+        let lost = self.lost.iter().filter_map(|(id, services)| {
+            let said: Vec<_> = services.iter().filter_map(|it| self.why(&id.0, it)).collect();
+            let said = format!("leads to {}", said.join(", "));
+            (said != "leads to ").then(|| event(id, (&said, "IngressBackendNotFound"), end))
+        });
+        unserved.chain(lost).flat_map(|event| [before(&event), event]).collect()
     }
+
+    /// Says why an Ingress does not reach a Service, if it does not: its description says so, or
+    /// all Services of its namespace were listed, and there is no such one.
+    fn why(&self, namespace: &str, (service, error): (&String, &Option<String>)) -> Option<String> {
+        let is_absent = self.services.get(namespace).is_some_and(|all| !all.contains(service));
+        match error {
+            Some(error) => Some(format!("Service {service} ({error})")),
+            None => is_absent.then(|| format!("Service {service} (which is not there)")),
+        }
+    }
+}
+
+/// Reads `/  web:80 (<error: services "web" not found>)`: the Service, and what is said of it.
+fn lost(line: &str) -> Option<(&str, &str)> {
+    let (before, error) = line.split_once("(<error: ")?;
+    let service = before.split_whitespace().next_back()?.split(':').next()?;
+    let error = error.split(">)").next()?;
+    error.contains("not found").then_some((service, error))
+}
+
+/// Returns the Services that an Ingress leads to.
+fn backends(json: &Json) -> Vec<String> {
+    let list = |json: &Json, at: &str| {
+        json.pointer(at).and_then(Json::as_array).cloned().unwrap_or_default()
+    };
+    let rules = list(json, "/spec/rules");
+    let paths = rules.iter().flat_map(|rule| list(rule, "/http/paths"));
+    let all = paths.chain(json.pointer("/spec/defaultBackend").map(json_backend));
+    let name = |path: &Json| path.pointer("/backend/service/name")?.as_str().map(str::to_owned);
+    all.filter_map(|path| name(&path)).collect()
+}
+
+/// Wraps a backend as a path has it.
+fn json_backend(backend: &Json) -> Json {
+    serde_json::json!({ "backend": backend })
 }
 
 fn event(
     (namespace, name): &(String, String),
-    (class, reason): (&str, &str),
+    (said, reason): (&str, &str),
     end: Timestamp,
 ) -> Unbound {
     let id = event_id(&[b"ingress", namespace.as_bytes(), name.as_bytes(), reason.as_bytes()]);
@@ -106,7 +171,7 @@ fn event(
         .with(keys::REASON, reason)
         .with(keys::OBJECT_KIND, "Ingress")
         .with(keys::OBJECT_NAME, name.as_str())
-        .message(format!("Ingress {name} is of class {class}"))
+        .message(format!("Ingress {name} {said}"))
 }
 
 #[cfg(test)]
@@ -140,6 +205,31 @@ mod tests {
     fn without_the_classes_only_the_missing_address_speaks() {
         let told = reasons(&[ENTRIES]);
         assert!(told.len() == 2 && told[0].contains("IngressWithoutAddress"), "{told:?}");
+    }
+
+    #[test]
+    fn a_service_that_is_not_there_is_told_by_description_and_by_list() {
+        let text = "Name:  site\nNamespace:  default\nAddress:  10.0.0.1\nIngress Class:  nginx\n\
+            Default backend:  <default>\nRules:\n  Host  Path  Backends\n  ----  ----  --------\n  \
+            a.io\n        /   web:80 (<error: services \"web\" not found>)\n        \
+            /b  api:80 (10.0.0.2:80)\n";
+        let told = reasons(&[text, CLASSES]);
+        assert!(told.len() == 2 && told[0].contains("IngressBackendNotFound"), "{told:?}");
+        let mut ingresses = Ingresses::default();
+        let path = |name: &str| json!({ "backend": { "service": { "name": name } } });
+        let entry = json!({ "metadata": { "name": "site" }, "spec": {
+            "rules": [{ "http": { "paths": [path("web"), path("api")] } }] } });
+        ingresses.read_whole("Ingress", &entry);
+        assert_eq!(ingresses.tell(Timestamp::from_secs(9)).len(), 0);
+        let services = "NAME  TYPE       CLUSTER-IP  EXTERNAL-IP  PORT(S)  AGE\n\
+            api   ClusterIP  10.0.0.7    <none>       80/TCP   9d\n";
+        ingresses.read(&Command::default(), services);
+        let told = ingresses.tell(Timestamp::from_secs(9));
+        let said = told.first().and_then(|event| event.attributes.last());
+        assert!(
+            told.len() == 2 && format!("{said:?}").contains("Service web (which is not"),
+            "{said:?}"
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::{
     age::{age, sight},
+    describe::above_target,
     events::{Desk, Said, is_list, listed, merge},
     name::{Name, hash, owner},
     section::Command,
@@ -80,7 +81,8 @@ fn is_header(line: &str) -> bool {
 fn pod_row<'a>(row: &Row<'_, 'a>) -> Option<PodRow<'a>> {
     Some(PodRow {
         namespace: row.get("NAMESPACE"),
-        name: row.get("NAME")?,
+        // `kubectl get all` puts the kind before the name.
+        name: row.get("NAME").map(|name| name.strip_prefix("pod/").unwrap_or(name))?,
         ready: row.get("READY")?,
         status: row.get("STATUS")?,
         restarts: row.get("RESTARTS").unwrap_or("0"),
@@ -212,6 +214,9 @@ fn other(
     table: &Table<'_>,
     row: &Row<'_, '_>,
 ) -> Option<Object> {
+    if table.has(&["REFERENCE", "TARGETS", "MAXPODS"]) {
+        return autoscaler(desk, command, row);
+    }
     let status = row.get("STATUS")?;
     let condition = |name: &str, status: &str| json!({ "type": name, "status": status });
     let (kind, json) = if table.has(&["ROLES", "VERSION"]) {
@@ -228,6 +233,37 @@ fn other(
     let namespace = row.get("NAMESPACE").or(command.namespace.as_deref());
     let name = Name::new(kind, namespace, row.get("NAME")?);
     let mut json = json;
+    merge(&mut json, "metadata", name.metadata(desk.uids));
+    Some(name.seen(json, Detail::Row, desk.file.map(str::to_owned)))
+}
+
+/// Reads a row of an autoscaler: at its maximum with more to do, or blind since it is there.
+fn autoscaler(desk: &Desk<'_>, command: &Command, row: &Row<'_, '_>) -> Option<Object> {
+    /// The first metrics take their time.
+    const WARM_UP: std::time::Duration = std::time::Duration::from_secs(300);
+    let (kind, target) = row.get("REFERENCE")?.split_once('/')?;
+    let targets = row.get("TARGETS")?;
+    let metric = targets.split(',').next()?.rsplit(": ").next()?;
+    let is_max = row.get("REPLICAS").is_some_and(|all| row.get("MAXPODS") == Some(all));
+    let is_old = row.get("AGE").and_then(age).is_some_and(|age| age > WARM_UP);
+    let ratio = above_target(metric);
+    let condition = if metric.starts_with("<unknown>/") && is_old {
+        json!({ "type": "ScalingActive", "status": "False", "reason": "FailedGetResourceMetric" })
+    } else if is_max && ratio.is_some_and(|ratio| ratio > 1.0) {
+        json!({ "type": "ScalingLimited", "status": "True", "reason": "TooManyReplicas" })
+    } else {
+        return None;
+    };
+    let namespace = row.get("NAMESPACE").or(command.namespace.as_deref());
+    let name = Name::new("HorizontalPodAutoscaler", namespace, row.get("NAME")?);
+    let mut json = json!({
+        "spec": { "scaleTargetRef": { "kind": kind, "name": target } },
+        "status": {
+            "conditions": [condition],
+            "desiredReplicas": row.get("REPLICAS").and_then(|all| all.parse::<i32>().ok()),
+        },
+        "ratio": ratio,
+    });
     merge(&mut json, "metadata", name.metadata(desk.uids));
     Some(name.seen(json, Detail::Row, desk.file.map(str::to_owned)))
 }

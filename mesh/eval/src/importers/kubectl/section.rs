@@ -4,14 +4,14 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use serde_json::Value as Json;
 
-/// Marks a line of a transcript that is a command.
-const PROMPT: &str = "$ kubectl ";
+/// Mark a line of a transcript that is a command.
+const PROMPTS: &[&str] = &["$ kubectl ", "$ oc ", "$ helm ", "$ argocd "];
 
 /// Begins the account that some recorders write below a log.
 const LOG_FOOTER: &str = "LOG QUERY METADATA";
 
-/// Parts of a tool's name by which its output is that of kubectl.
-const OUR_TOOLS: &[&str] = &["kubectl", "kubernetes", "pod_logs"];
+/// Parts of a tool's name by which its output is that of kubectl, or of a tool beside it that is read.
+const OUR_TOOLS: &[&str] = &["kubectl", "kubernetes", "pod_logs", "argocd_app_get", "helm_list"];
 
 /// What was asked, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -171,16 +171,15 @@ fn without_footer(text: &str) -> (&str, Option<&str>) {
 }
 
 fn split_at_prompt(text: &str) -> Option<(&str, &str, &str)> {
-    let at = if text.starts_with(PROMPT) {
-        0
-    } else {
-        text.match_indices(PROMPT)
-            .map(|(at, _)| at)
-            .find(|at| text.as_bytes().get(at.wrapping_sub(1)) == Some(&b'\n'))?
-    };
+    let begins_line = |at: usize| at == 0 || text.as_bytes().get(at - 1) == Some(&b'\n');
+    let first =
+        |prompt: &&str| text.match_indices(*prompt).map(|(at, _)| at).find(|at| begins_line(*at));
+    let at = PROMPTS.iter().filter_map(first).min()?;
     let (before, rest) = text.split_at_checked(at)?;
     let (asked, after) = rest.split_once('\n').unwrap_or((rest, ""));
-    Some((before, asked.strip_prefix(PROMPT)?, after))
+    let asked = asked.strip_prefix("$ ")?;
+    let words = ["kubectl ", "oc "].iter().find_map(|tool| asked.strip_prefix(tool));
+    Some((before, words.unwrap_or(asked), after))
 }
 
 /// Returns what a command wrote to its standard output, where a recorder tells it from its errors.
@@ -271,6 +270,9 @@ mod tests {
             .map(|section| (section.command.namespace.as_deref(), section.text.trim_end()))
             .collect();
         assert_eq!(read, [(Some("a"), "NAME\nx"), (Some("b"), "hello")]);
+        let helm = super::sections("$ kubectl get pods\nNAME\n$ helm list\nCHART\n").unwrap();
+        let read = helm.iter().map(|section| (&*section.command.verb, section.text.trim_end()));
+        assert_eq!(read.collect::<Vec<_>>(), [("get", "NAME"), ("helm", "CHART")]);
         let own = "$ kubectl logs y -n b\nError from server (Forbidden): pods is forbidden: User \"a\" \
                    cannot list resource \"pods\"\n";
         assert_eq!(super::sections(own).map(|all| all.len()), Some(1), "the container's own words");

@@ -17,7 +17,7 @@ use crate::importers::k8s_objects::{
 const PODS_MAX: usize = 20;
 
 /// Labels of an object.
-type Labels = BTreeMap<String, String>;
+pub(super) type Labels = BTreeMap<String, String>;
 
 /// A pod, as far as others speak of it.
 #[derive(Debug)]
@@ -25,14 +25,18 @@ struct Pod {
     name: Name,
     labels: Labels,
     claims: Vec<String>,
+    /// The ports that its containers say they listen on.
+    ports: Vec<Json>,
 }
 
-/// A Service that leads nowhere: its selector takes none of the pods.
+/// A Service that leads nowhere: its selector takes none of the pods, or they do not listen where it
+/// sends to.
 #[derive(Debug)]
 struct Astray {
     name: Name,
-    /// `app=cart-v2`.
-    selector: String,
+    reason: &'static str,
+    /// `the selector app=cart-v2 of service cart takes no pod`.
+    said: String,
     /// The pod that it may have meant.
     meant: Option<usize>,
 }
@@ -46,6 +50,8 @@ pub(super) struct Ties {
     devices: BTreeMap<(String, String), String>,
     /// Policies that let nothing out of their pods, by namespace and name.
     closed: Vec<(String, String)>,
+    /// How many times what it is to keep is used, by the namespace and name of an autoscaler.
+    uses: BTreeMap<(String, String), f64>,
 }
 
 impl Ties {
@@ -62,7 +68,12 @@ impl Ties {
             let name = Name::of("NetworkPolicy", policy);
             (name.namespace, name.name)
         });
-        Self { devices: devices.collect(), closed: closed.collect(), astray, pods }
+        let scalers = moment.of_kind("HorizontalPodAutoscaler").filter_map(|scaler| {
+            let name = Name::of("HorizontalPodAutoscaler", scaler);
+            Some(((name.namespace, name.name), scaler.get("ratio")?.as_f64()?))
+        });
+        let uses = scalers.collect();
+        Self { devices: devices.collect(), closed: closed.collect(), uses, astray, pods }
     }
 
     /// Completes what is told.
@@ -74,6 +85,12 @@ impl Ties {
             if matches!(event.kind, Kind::VolumeUnbound | Kind::ObjectEvent) {
                 self.complete_claim(event, &places);
                 self.complete_refusal(event);
+            }
+            if event.kind == Kind::ScalingLimited {
+                let name = text(event, keys::OBJECT_NAME).unwrap_or_default().to_owned();
+                let namespace = event.place.namespace.as_deref().unwrap_or_default().to_owned();
+                let ratio = self.uses.get(&(namespace, name)).map(|ratio| Value::from(*ratio));
+                event.attributes.extend(ratio.map(|ratio| (keys::RATIO.into(), ratio)));
             }
             if event.kind == Kind::PolicyChanged {
                 more.extend(self.concerned(event, &places));
@@ -143,11 +160,11 @@ impl Ties {
     }
 }
 
-fn text<'a>(event: &'a Unbound, key: &str) -> Option<&'a str> {
+pub(super) fn text<'a>(event: &'a Unbound, key: &str) -> Option<&'a str> {
     event.attributes.iter().find(|(known, _)| known == key)?.1.as_str()
 }
 
-fn labels(json: &Json, at: &str) -> Labels {
+pub(super) fn labels(json: &Json, at: &str) -> Labels {
     let fields = json.pointer(at).and_then(Json::as_object);
     let pairs = fields.into_iter().flatten();
     pairs.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
@@ -163,7 +180,37 @@ fn pod(json: &Json) -> Pod {
         name: Name::of("Pod", json),
         labels: labels(json, "/metadata/labels"),
         claims: volumes.into_iter().flatten().filter_map(claim).collect(),
+        ports: ports(json),
     }
+}
+
+fn ports(json: &Json) -> Vec<Json> {
+    let containers = json.pointer("/spec/containers").and_then(Json::as_array);
+    let lists = containers.into_iter().flatten().filter_map(|one| one.get("ports")?.as_array());
+    let ports = lists.flatten().flat_map(|port| [port.get("containerPort"), port.get("name")]);
+    ports.flatten().cloned().collect()
+}
+
+/// Reads a Service that sends to a port on which none of its pods says it listens.
+fn misled(name: Name, json: &Json, taken: &[(usize, &Pod)]) -> Option<Astray> {
+    // The names of ports are not printed by `describe`, and what listens need not say so.
+    let known = || taken.iter().flat_map(|(_, pod)| &pod.ports);
+    let is_known = |port: &&Json| port.is_number() || known().any(Json::is_string);
+    let ports = json.pointer("/spec/ports").and_then(Json::as_array);
+    let mut targets = ports.into_iter().flatten().filter_map(|port| port.get("targetPort"));
+    let target = targets.find(|port| is_known(port) && !known().any(|one| one == *port))?;
+    let listens: Vec<_> = known().filter(|port| port.is_number()).map(Json::to_string).collect();
+    if listens.is_empty() {
+        return None;
+    }
+    let said = format!(
+        "service {} sends to port {}, and its pods listen on {}",
+        name.name,
+        target.as_str().map_or_else(|| target.to_string(), str::to_owned),
+        listens.join(", ")
+    );
+    let meant = taken.first().map(|(at, _)| *at);
+    Some(Astray { name, reason: "PortNotServed", said, meant })
 }
 
 /// Reads a Service whose selector takes no pod, though there are pods of which the labels are known;
@@ -172,7 +219,7 @@ fn astray(json: &Json, pods: &[Pod]) -> Option<Astray> {
     let name = Name::of("Service", json);
     let selector = labels(json, "/spec/selector");
     let has_endpoints = json.pointer("/endpoints").and_then(Json::as_str).is_some();
-    if selector.is_empty() || has_endpoints {
+    if selector.is_empty() {
         return None;
     }
     let own: Vec<(usize, &Pod)> = pods
@@ -181,7 +228,11 @@ fn astray(json: &Json, pods: &[Pod]) -> Option<Astray> {
         .filter(|(_, pod)| pod.name.namespace == name.namespace && !pod.labels.is_empty())
         .collect();
     let takes = |pod: &Pod| selector.iter().all(|(key, value)| pod.labels.get(key) == Some(value));
-    if own.is_empty() || own.iter().any(|(_, pod)| takes(pod)) {
+    let taken: Vec<_> = own.iter().filter(|(_, pod)| takes(pod)).copied().collect();
+    if !taken.is_empty() {
+        return misled(name, json, &taken);
+    }
+    if own.is_empty() || has_endpoints {
         return None;
     }
     let stem = format!("{}-", name.name);
@@ -190,7 +241,8 @@ fn astray(json: &Json, pods: &[Pod]) -> Option<Astray> {
     let meant = own.iter().find(|(_, pod)| is_named(pod));
     let meant = meant.or_else(|| own.iter().find(|(_, pod)| shares(pod))).map(|(at, _)| *at);
     let selector: Vec<_> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    Some(Astray { name, selector: selector.join(","), meant })
+    let said = format!("the selector {} of service {} takes no pod", selector.join(","), name.name);
+    Some(Astray { name, reason: "SelectorTakesNoPod", said, meant })
 }
 
 impl Astray {
@@ -205,13 +257,15 @@ impl Astray {
             workload,
             ..Place::default()
         };
+        let is_empty = self.reason == "SelectorTakesNoPod";
+        let none = is_empty.then_some(0);
         Unbound::new(id, squeeze(end, end), Source::Kubernetes, Kind::EndpointsChanged)
             .at(place)
             .rated(Severity::Warn, 0.7, Class::Configuration)
-            .with(keys::ENDPOINTS_READY, 0)
-            .with(keys::ENDPOINTS_NOT_READY, 0)
-            .with(keys::REASON, "SelectorTakesNoPod")
-            .message(format!("the selector {} of service {name} takes no pod", self.selector))
+            .with_some(keys::ENDPOINTS_READY, none)
+            .with_some(keys::ENDPOINTS_NOT_READY, none)
+            .with(keys::REASON, self.reason)
+            .message(self.said.as_str())
     }
 }
 

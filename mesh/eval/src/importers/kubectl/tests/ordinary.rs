@@ -187,3 +187,23 @@ fn rows_of_others_are_not_what_a_recording_is_about_unless_it_names_them() {
     assert_eq!(told(&format!("{rows}{}", runs(&["INFO host db is known"]))), ["image_pull"]);
     assert_eq!(told(rows), ["image_pull"], "a list alone is about all of it");
 }
+
+#[test]
+fn what_events_say_of_one_workload_within_an_hour_is_one_story() {
+    let row = |sight: &str, reason: &str, pod: &str, message: &str| {
+        format!("{sight:<22}Warning   {reason:<10}Pod/web-849c4c4958-{pod}   {message}\n")
+    };
+    let wait = "Back-off pulling image \"shop/web:9\"";
+    let text = format!(
+        "$ kubectl events -n shop\nLAST SEEN             TYPE      REASON    OBJECT                     MESSAGE\n{}{}{}",
+        row("32m (x390 over 55m)", "BackOff", "47b9z", wait),
+        row(
+            "14m (x4 over 17m)",
+            "Failed",
+            "lm8qp",
+            "Failed to pull image \"shop/web:9\": docker.io/shop/web:9: not found"
+        ),
+        row("2m (x20 over 17m)", "BackOff", "lm8qp", wait),
+    );
+    assert_eq!(told(&text), ["image_pull"]);
+}
