@@ -22,6 +22,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("product::exit_codes_say_whose_fault_it_is", exit_codes),
         Case::new("product::completion_scripts_are_complete", completion),
         Case::new("product::what_comes_in_is_learnt_from", learns),
+        Case::new("product::what_is_recorded_is_told_again", record),
     ]
 }
 
@@ -132,6 +133,42 @@ fn learns() -> Result<(), String> {
     }
     Ok(())
 }
+
+/// What was seen is in the recording, under the ids that it was told by.
+fn record() -> Result<(), String> {
+    let home = home()?;
+    let said = |error: std::io::Error| error.to_string();
+    let (log, recording) = (home.path().join("app.log"), home.path().join("seen.jsonl"));
+    std::fs::write(&log, "").map_err(said)?;
+    let (log_path, recording_path) = (log.to_string_lossy(), recording.to_string_lossy());
+    let senses = ["--no-kmsg", "--no-journal", "--no-cgroup", "--no-probes", "--no-otlp"];
+    let others = ["--no-kubernetes", "--no-pod-logs", "--log", &*log_path];
+    let arguments = [&senses[..], &others, &["--record", &*recording_path]].concat();
+    let tapio = Tapio::up(&arguments)?;
+    let mut lines = std::fs::OpenOptions::new().append(true).open(&log).map_err(said)?;
+    lines.write_all(REFUSED.as_bytes()).map_err(said)?;
+    let is_story = |value: &Value| text(value, "pattern") == "connection_failed";
+    let story = tapio.line(Duration::from_secs(60), is_story)?;
+    drop(tapio.stop()?);
+    let told = run(&home, &["replay", "--no-store", "-o", "json", &*recording_path])?;
+    let again = stories(&told.stdout);
+    if !again.iter().any(|it| it.get("event_ids") == story.get("event_ids")) {
+        return Err(format!("of {story}\nthe recording tells {again:#?}"));
+    }
+    let twice = run(&home, &[&["up"][..], &arguments].concat())?;
+    let complaint = String::from_utf8_lossy(&twice.stderr).into_owned();
+    let names_the_cure = complaint.contains("name a new file with --record");
+    if twice.status.success() || !names_the_cure {
+        return Err(format!("a recording is written over: {complaint}"));
+    }
+    Ok(())
+}
+
+/// Lines of an application that cannot reach what it needs.
+const REFUSED: &str = "ERROR dial tcp 10.0.0.7:5432: connect: connection refused
+ERROR dial tcp 10.0.0.7:5432: connect: connection refused
+ERROR dial tcp 10.0.0.7:5432: connect: connection refused
+";
 
 fn replay(input: &str) -> Result<std::process::Output, String> {
     let mut child = Command::new(tapio_binary()?)
