@@ -106,9 +106,10 @@ pub(crate) fn beside<'a>(view: &View<'a>, event: &Event, kinds: &[Kind]) -> Opti
 }
 
 /// Adds the processes that were killed to what a draft touches: kernel and kubelet tell of one kill
-/// in different traces.
+/// in different traces. A number means nothing without its node.
 pub(crate) fn touch_victims(draft: Draft, kills: &[&Event]) -> Draft {
-    let victims = kills.iter().filter_map(|kill| Some(Entity::process(&kill.place, pid(kill)?)));
+    let of_node = kills.iter().filter(|kill| kill.place.node.is_some());
+    let victims = of_node.filter_map(|kill| Some(Entity::process(&kill.place, pid(kill)?)));
     victims.fold(draft, Draft::touch)
 }
 

@@ -91,11 +91,11 @@ pub(super) fn evidence(options: &LoadOptions, number: u32, part: u8) -> Vec<Even
     let seen = match (shape, part) {
         (Shape::OneTrace, _) if mixed(options.seed, number) & 1 == 0 => probe_killed(),
         (Shape::OneTrace, _) => {
-            let mut seen = kernel_killed();
+            let mut seen = kernel_killed(number);
             seen.extend(status_says_killed(IMPACT_CRITICAL));
             seen
         }
-        (Shape::TwoTraces | Shape::TwoAnchors, 0) => kernel_killed(),
+        (Shape::TwoTraces | Shape::TwoAnchors, 0) => kernel_killed(number),
         (Shape::TwoTraces | Shape::TwoAnchors, _) => status_says_killed(IMPACT_HIGH),
     };
     let places = [true, false].map(|inside| Arc::new(cast.place(shape, part, inside)));
@@ -235,8 +235,12 @@ struct Seen {
     says: Vec<(&'static str, Value)>,
 }
 
+/// The process of the first incident; each has its own, for whoever tells of one process of a node
+/// tells of one thing.
+const PID_MIN: u32 = 4_242;
+
 /// The kernel kills a process at its cgroup's limit.
-fn kernel_killed() -> Vec<Seen> {
+fn kernel_killed(number: u32) -> Vec<Seen> {
     let seen = |source, kind, says| Seen {
         source,
         kind,
@@ -247,7 +251,7 @@ fn kernel_killed() -> Vec<Seen> {
     let limit = vec![(keys::COUNT, 9.into()), (keys::MEMORY_LIMIT, 536_870_912.into())];
     let kill = vec![
         (keys::OOM_CONSTRAINT, "memcg".into()),
-        (keys::PROCESS_PID, 4242.into()),
+        (keys::PROCESS_PID, i64::from(PID_MIN + number).into()),
         (keys::PROCESS_NAME, "main".into()),
     ];
     vec![
