@@ -168,12 +168,7 @@ impl Episodes {
             time: at,
             source: sign.source,
             kind: Kind::Anomaly,
-            trace: TraceContext {
-                trace_id: trace_of(place.cluster.as_deref().unwrap_or_default()),
-                span_id: None,
-                parent_span_id: None,
-                binding: Binding::Inferred(Rule::Source),
-            },
+            trace: trace_of(&place),
             place,
             severity: sign.severity,
             // High: it was a minute in the making, and need not wait for its trace to be looked at.
@@ -185,9 +180,15 @@ impl Episodes {
 }
 
 /// Returns the trace of all that is unlike in a cluster: what services are compared in.
-pub(crate) fn trace_of(cluster: &str) -> TraceId {
+pub(crate) fn trace_of(place: &Place) -> TraceContext {
+    let cluster = place.cluster.as_deref().unwrap_or_default();
     let id = xxh3_128(&[b"tapio baseline ", cluster.as_bytes()].concat());
-    TraceId::from_bytes(id.max(1).to_be_bytes())
+    TraceContext {
+        trace_id: TraceId::from_bytes(id.max(1).to_be_bytes()),
+        span_id: None,
+        parent_span_id: None,
+        binding: Binding::Inferred(Rule::Source),
+    }
 }
 
 /// Returns all signs by service, the weightiest first.

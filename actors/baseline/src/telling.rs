@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use tapio_model::{
-    Attributes, Binding, Class, Event, EventId, Impact, Kind, Place, Rule, Severity, Source, Text,
-    Timestamp, TraceContext, Value, keys,
+    Attributes, Class, Event, EventId, Impact, Kind, Place, Severity, Source, Text, Timestamp,
+    Value, keys,
 };
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -74,12 +74,7 @@ fn event(signal: &str, step: &Step, place: Arc<Place>, at: Timestamp) -> Event {
         time: at,
         source: Source::Otlp,
         kind: Kind::Anomaly,
-        trace: TraceContext {
-            trace_id: trace_of(place.cluster.as_deref().unwrap_or_default()),
-            span_id: None,
-            parent_span_id: None,
-            binding: Binding::Inferred(Rule::Source),
-        },
+        trace: trace_of(&place),
         place,
         severity: Severity::Warn,
         impact: Impact::new(IMPACT),

@@ -2,12 +2,12 @@
 
 use std::{
     fs::File,
-    io::{BufWriter, Write as _},
+    io::BufWriter,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::{SyncSender, sync_channel},
     },
     thread::{Builder, JoinHandle},
 };
@@ -55,8 +55,11 @@ impl Recorder {
         let file = File::create_new(path).with_context(said)?;
         let title = path.file_stem().unwrap_or_default().to_string_lossy();
         let header = RecordingHeader::new(title, time_to_text(clock.now()));
-        let (sender, batches) = sync_channel(BATCHES_WAITING_MAX);
-        let write = move || write(&header, &batches, file);
+        let (sender, batches) = sync_channel::<Events>(BATCHES_WAITING_MAX);
+        let write = move || {
+            let events = batches.iter().flatten();
+            write_recording(&header, events, &mut BufWriter::new(file))
+        };
         let writer = Builder::new().name("tapio-record".to_owned()).spawn(write)?;
         let writing = Mutex::new(Some(sender));
         let tap = Arc::new(Tap { writer: writing, passed_over: AtomicU64::new(0) });
@@ -93,12 +96,4 @@ impl Tap {
     fn end(&self) {
         *self.writer.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
-}
-
-fn write(header: &RecordingHeader, batches: &Receiver<Events>, file: File) -> std::io::Result<u64> {
-    let mut writer = BufWriter::new(file);
-    let events = batches.iter().flatten();
-    let written = write_recording(header, events, &mut writer)?;
-    writer.flush()?;
-    Ok(written)
 }
