@@ -6,10 +6,11 @@ use tapio_tests::{Tapio, python_with_opentelemetry, root, text};
 
 use crate::Case;
 
-const ARGUMENTS: [&str; 7] = [
+const ARGUMENTS: [&str; 8] = [
     "--no-kmsg",
     "--no-journal",
     "--no-cgroup",
+    "--no-usage",
     "--otlp-grpc",
     "127.0.0.1:0",
     "--otlp-http",

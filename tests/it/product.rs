@@ -96,10 +96,11 @@ const LEARNS: &str = "what is normal is learnt";
 const SPAN: &str = r#"{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"cart"}}]},"scopeSpans":[{"spans":[{"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174","name":"GET /cart","kind":2,"startTimeUnixNano":"1544712660000000000","endTimeUnixNano":"1544712661000000000"}]}]}]}"#;
 
 fn learns() -> Result<(), String> {
-    const ARGUMENTS: [&str; 7] = [
+    const ARGUMENTS: [&str; 8] = [
         "--no-kmsg",
         "--no-journal",
         "--no-cgroup",
+        "--no-usage",
         "--otlp-http",
         "127.0.0.1:0",
         "--log-level",
@@ -142,7 +143,8 @@ fn record() -> Result<(), String> {
     let home = home()?;
     let recording = home.path().join("seen.jsonl");
     let path = recording.to_string_lossy();
-    let senses = ["--no-kmsg", "--no-journal", "--no-cgroup", "--no-probes", "--no-pod-logs"];
+    let senses =
+        ["--no-kmsg", "--no-journal", "--no-cgroup", "--no-usage", "--no-probes", "--no-pod-logs"];
     let others = ["--no-kubernetes", "--otlp-http", "127.0.0.1:0", "--record", &*path];
     let arguments = [&senses[..], &others].concat();
     let tapio = Tapio::up(&arguments)?;

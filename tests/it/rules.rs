@@ -46,7 +46,14 @@ fn reload() -> Result<(), String> {
     let (rules, log) = (home.path().join("rules"), home.path().join("orders.log"));
     fs::create_dir(&rules).and_then(|()| fs::write(&log, "")).map_err(said)?;
     let [directory, path] = [&rules, &log].map(|path| path.to_string_lossy().into_owned());
-    let senses = ["--no-kmsg", "--no-journal", "--no-cgroup", "--no-probes", "--no-kubernetes"];
+    let senses = [
+        "--no-kmsg",
+        "--no-journal",
+        "--no-cgroup",
+        "--no-usage",
+        "--no-probes",
+        "--no-kubernetes",
+    ];
     let others = ["--no-otlp", "--window", "2s", "--log-level", "info"];
     let own = ["--log", &path, "--rules", &directory];
     let tapio = Tapio::up(&[&senses[..], &others, &own].concat())?;

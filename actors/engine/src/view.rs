@@ -25,14 +25,20 @@ impl<'a> View<'a> {
         self.now
     }
 
-    /// Returns every event, in order of time.
+    /// Returns every event that says something, in order of time. A sample of a metric says nothing
+    /// by itself: whoever wants samples asks for their kind.
     pub fn events(&self) -> impl DoubleEndedIterator<Item = &'a Event> + use<'a> {
+        self.all().filter(|event| event.kind != Kind::Metric)
+    }
+
+    /// Returns every event, samples of metrics among them, in order of time.
+    pub fn all(&self) -> impl DoubleEndedIterator<Item = &'a Event> + use<'a> {
         self.events.iter().map(Arc::as_ref)
     }
 
     /// Returns the events of one kind, in order of time.
     pub fn of(&self, kind: Kind) -> impl DoubleEndedIterator<Item = &'a Event> + use<'a> {
-        self.events().filter(move |event| event.kind == kind)
+        self.all().filter(move |event| event.kind == kind)
     }
 
     /// Returns the first event of `kind` that `holds`.

@@ -72,7 +72,7 @@ impl Budget {
 impl Step {
     /// Returns the events of a trace that the step is about, wherever and whenever they were.
     pub(crate) fn candidates<'a>(&self, view: &View<'a>, budget: &mut Budget) -> Vec<&'a Event> {
-        let of_kind = view.events().filter(|event| self.kinds.contains(&event.kind));
+        let of_kind = view.all().filter(|event| self.kinds.contains(&event.kind));
         match &self.when {
             Some(when) => of_kind.filter(|event| budget.holds(when, event)).collect(),
             None => of_kind.collect(),

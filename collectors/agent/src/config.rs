@@ -210,6 +210,8 @@ pub struct HostConfig {
     pub journal: Enabled,
     /// Counters of control groups.
     pub cgroup: Enabled,
+    /// Samples of what pods, containers and the node use.
+    pub usage: Enabled,
     /// Logs of pods.
     pub pod_logs: Enabled,
     /// Further log files: paths, in which `*` stands for a part of a name.

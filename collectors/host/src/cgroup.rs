@@ -17,6 +17,10 @@ use tokio::{
 };
 use tracing::warn;
 
+pub(crate) use self::{
+    counters::keyed,
+    scan::{children, mounted},
+};
 use self::{scan::Scan, translate::Watch};
 use crate::harvest::Harvest;
 

@@ -7,7 +7,7 @@ use tapio_model::Clock;
 
 use crate::{
     CgroupCollector, CgroupConfig, FilesCollector, FilesConfig, JournalCollector, JournalConfig,
-    KmsgCollector, KmsgConfig,
+    KmsgCollector, KmsgConfig, UsageCollector, UsageConfig,
 };
 
 /// Which senses a host has; `None` switches one off.
@@ -17,6 +17,8 @@ pub struct HostConfig {
     pub kmsg: Option<KmsgConfig>,
     /// The counters of control groups.
     pub cgroup: Option<CgroupConfig>,
+    /// Samples of what is used.
+    pub usage: Option<UsageConfig>,
     /// The systemd journal.
     pub journal: Option<JournalConfig>,
     /// Log files; off unless paths are given.
@@ -30,6 +32,7 @@ impl Default for HostConfig {
         Self {
             kmsg: Some(KmsgConfig::default()),
             cgroup: Some(CgroupConfig::default()),
+            usage: Some(UsageConfig::default()),
             journal: Some(JournalConfig::default()),
             log_files: None,
             pod_logs: None,
@@ -50,6 +53,9 @@ pub fn host_collectors(config: HostConfig, clock: &Arc<dyn Clock>) -> Vec<Box<dy
     }
     if let Some(cgroup) = config.cgroup {
         collectors.push(Box::new(CgroupCollector::new(cgroup, Arc::clone(clock))));
+    }
+    if let Some(usage) = config.usage {
+        collectors.push(Box::new(UsageCollector::new(usage, Arc::clone(clock))));
     }
     if let Some(mut journal) = config.journal {
         journal.skip_kernel |= has_kmsg;
@@ -78,10 +84,11 @@ mod tests {
         let names = |config: HostConfig| -> Vec<&'static str> {
             host_collectors(config, &clock).iter().map(|collector| collector.name()).collect()
         };
-        assert_eq!(names(HostConfig::default()), ["kmsg", "cgroup", "journal"]);
+        assert_eq!(names(HostConfig::default()), ["kmsg", "cgroup", "usage", "journal"]);
         let files = HostConfig {
             kmsg: None,
             cgroup: None,
+            usage: None,
             journal: None,
             log_files: Some(FilesConfig::default()),
             pod_logs: Some(FilesConfig::pod_logs(Path::new("/var/log/pods"))),

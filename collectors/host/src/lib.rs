@@ -1,4 +1,5 @@
-//! The senses of a host: kernel log, cgroup counters, systemd journal and log files.
+//! The senses of a host: kernel log, cgroup counters, use of processor and memory, systemd
+//! journal and log files.
 //!
 //! Each collector is a thin reader and a pure translation; [`host_collectors`] lists them.
 
@@ -14,6 +15,7 @@ mod lines;
 mod log_line;
 mod place;
 mod templates;
+mod usage;
 
 pub use cgroup::{CgroupCollector, CgroupConfig};
 pub use config::{HostConfig, host_collectors};
@@ -22,3 +24,4 @@ pub use journal::{JournalCollector, JournalConfig};
 pub use kmsg::{KmsgCollector, KmsgConfig};
 pub use log_line::{LogLine, Peer, translate_line};
 pub use place::{place_of_cgroup, place_of_log_file};
+pub use usage::{UsageCollector, UsageConfig};

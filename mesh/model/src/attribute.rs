@@ -246,6 +246,26 @@ pub mod keys {
     pub const UNIT_RESULT: &str = "systemd.unit.result";
     /// A share of time stalled or throttled, 0 to 1.
     pub const RATIO: &str = "tapio.ratio";
+    /// What a pod uses of processors, in cores.
+    pub const POD_CPU: &str = "k8s.pod.cpu.usage";
+    /// The same as a share of its limit.
+    pub const POD_CPU_SHARE: &str = "k8s.pod.cpu_limit_utilization";
+    /// The memory a pod works with, in bytes: without what the kernel could just drop.
+    pub const POD_MEMORY: &str = "k8s.pod.memory.working_set";
+    /// The same as a share of its limit.
+    pub const POD_MEMORY_SHARE: &str = "k8s.pod.memory_limit_utilization";
+    /// As [`POD_CPU`], of a container that is in no pod.
+    pub const CONTAINER_CPU: &str = "container.cpu.usage";
+    /// As [`POD_CPU_SHARE`], of a container that is in no pod.
+    pub const CONTAINER_CPU_SHARE: &str = "container.cpu_limit_utilization";
+    /// As [`POD_MEMORY`], of a container that is in no pod.
+    pub const CONTAINER_MEMORY: &str = "container.memory.working_set";
+    /// As [`POD_MEMORY_SHARE`], of a container that is in no pod.
+    pub const CONTAINER_MEMORY_SHARE: &str = "container.memory_limit_utilization";
+    /// The share of a node's processors that is busy.
+    pub const NODE_CPU_SHARE: &str = "system.cpu.utilization";
+    /// The share of a node's memory that is not available.
+    pub const NODE_MEMORY_SHARE: &str = "system.memory.utilization";
     /// Process id of who sent a signal.
     pub const SIGNAL_SENDER_PID: &str = "tapio.signal.sender_pid";
     /// Name of the program that sent a signal.

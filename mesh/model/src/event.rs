@@ -7,7 +7,7 @@ use crate::{Attributes, EventId, Kind, Place, SpanId, Timestamp, TraceId};
 /// Who saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
-    /// The kernel: its log or a probe in it.
+    /// The kernel: its log, its figures or a probe in it.
     Kernel,
     /// Counters of control groups.
     Cgroup,

@@ -63,6 +63,16 @@ fn steps_are_bound_by_what_they_share_and_when_they_were() {
 }
 
 #[test]
+fn a_sample_is_seen_by_the_rule_that_asks_for_it() {
+    let lines = "match: [{ name: a, kind: memory_limit_reached }, \
+        { name: b, kind: metric, when: 'attributes.memory_share > 0.9' }]";
+    for (share, holds) in [("0.95", true), ("0.85", false)] {
+        let story = format!("0s a/b/c MemoryLimitReached; 1s a/b Metric memory_share={share}");
+        assert_eq!(one(lines, &story).is_some(), holds, "{share}");
+    }
+}
+
+#[test]
 fn one_event_is_not_the_evidence_of_two_steps() {
     let lines = "match: [{ name: a, kind: log }, { name: b, kind: [log, span] }]";
     assert!(one(lines, "0s a/b/c Log; 1s a/b/c Log").is_none());

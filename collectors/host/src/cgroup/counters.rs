@@ -19,7 +19,7 @@ pub(super) struct Throttling {
 }
 
 /// Reads the value of `key` in a file of `key value` lines.
-pub(super) fn keyed(text: &str, key: &str) -> Option<u64> {
+pub(crate) fn keyed(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| {
         let (name, value) = line.split_once(' ')?;
         (name == key).then(|| value.trim().parse().ok()).flatten()

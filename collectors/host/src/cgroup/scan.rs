@@ -79,13 +79,10 @@ impl Scan {
         let mounts = if root.join("cgroup.controllers").exists() {
             vec![(Hierarchy::Unified, root.clone())]
         } else {
-            let first = |names: &[&str]| {
-                names.iter().map(|name| root.join(name)).find(|mount| mount.is_dir())
-            };
             [
-                (Hierarchy::Memory, first(&["memory"])),
-                (Hierarchy::Cpu, first(&["cpu", "cpu,cpuacct", "cpuacct,cpu"])),
-                (Hierarchy::Unified, first(&["unified"])),
+                (Hierarchy::Memory, mounted(root, &["memory"])),
+                (Hierarchy::Cpu, mounted(root, &["cpu", "cpu,cpuacct", "cpuacct,cpu"])),
+                (Hierarchy::Unified, mounted(root, &["unified"])),
             ]
             .into_iter()
             .filter_map(|(hierarchy, mount)| Some((hierarchy, mount?)))
@@ -115,7 +112,13 @@ impl Scan {
     }
 }
 
-fn children(directory: &Path) -> impl Iterator<Item = PathBuf> {
+/// Returns the first of some mounts that is there.
+pub(crate) fn mounted(root: &Path, names: &[&str]) -> Option<PathBuf> {
+    names.iter().map(|name| root.join(name)).find(|mount| mount.is_dir())
+}
+
+/// Returns the groups right below one.
+pub(crate) fn children(directory: &Path) -> impl Iterator<Item = PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))

@@ -132,8 +132,16 @@ pub(crate) fn run(args: &NodeArgs) -> anyhow::Result<()> {
 /// Runs what `tapio up` runs, with OTLP as its only sense.
 fn ring(args: &NodeArgs) -> anyhow::Result<()> {
     let window = format!("{}s", args.window.as_secs());
-    let others = ["--no-kmsg", "--no-journal", "--no-cgroup", "--no-probes", "--no-kubernetes"];
-    let cli = ["tapio", "up", "--window", &window].into_iter().chain(others).map(Into::into);
+    const OTHERS: [&str; 7] = [
+        "--no-kmsg",
+        "--no-journal",
+        "--no-cgroup",
+        "--no-usage",
+        "--no-pod-logs",
+        "--no-probes",
+        "--no-kubernetes",
+    ];
+    let cli = ["tapio", "up", "--window", &window].into_iter().chain(OTHERS).map(Into::into);
     let cli = Cli::try_parse_from(cli.chain(args.rules.words()))?;
     super::run(cli)
 }
@@ -172,9 +180,9 @@ async fn node(args: &NodeArgs) -> anyhow::Result<()> {
         tracing::warn!(seconds = args.clock_offset, "the wall clock is wrong, and nobody looks");
     }
     let http = node.http_addr().unwrap_or(args.http);
-    errln(format_args!("tapio: {name} joins the mesh; http {http}; stop with SIGTERM"));
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    errln(format_args!("tapio: {name} joins the mesh; http {http}; stop with SIGTERM"));
     let has_ended = tokio::select! {
         () = node.ended() => true,
         _ = interrupt.recv() => false,

@@ -2,6 +2,8 @@
 
 mod cluster;
 mod probes;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +16,7 @@ use tapio_collect::{
     Account, Addresses, Binder, Collector, CollectorError, DropReason, Outlet, Pump, Stop,
 };
 use tapio_collect_host::{
-    CgroupConfig, FilesConfig, HostConfig, JournalConfig, KmsgConfig, host_collectors,
+    CgroupConfig, FilesConfig, HostConfig, JournalConfig, KmsgConfig, UsageConfig, host_collectors,
 };
 use tapio_collect_otlp::{OtlpCollector, OtlpConfig};
 use tapio_model::Clock;
@@ -163,6 +165,7 @@ fn host_config(args: &SenseArgs) -> HostConfig {
     HostConfig {
         kmsg: (!args.no_kmsg).then(|| KmsgConfig { from_start, ..KmsgConfig::default() }),
         cgroup: (!args.no_cgroup).then(CgroupConfig::default),
+        usage: (!args.no_usage).then(UsageConfig::default),
         journal: (!args.no_journal)
             .then(|| JournalConfig { from_start, ..JournalConfig::default() }),
         log_files: (!args.logs.is_empty()).then(|| FilesConfig {

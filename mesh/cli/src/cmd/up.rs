@@ -13,7 +13,7 @@ use tapio_shard::ShardCount;
 use tapio_telemetry::SystemClock;
 use tapio_wire::json::StoryJson;
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::broadcast::{
         Receiver,
         error::{RecvError, TryRecvError},
@@ -65,6 +65,9 @@ pub(crate) struct SenseArgs {
     /// Does not watch control groups.
     #[arg(long)]
     pub(super) no_cgroup: bool,
+    /// Does not sample what pods, containers and the node use.
+    #[arg(long)]
+    pub(super) no_usage: bool,
     /// Does not read the logs of pods that a kubelet keeps.
     #[arg(long)]
     pub(super) no_pod_logs: bool,
@@ -121,6 +124,8 @@ pub(crate) fn run(args: UpArgs, paths: &PathArgs, out: Out) -> anyhow::Result<()
 }
 
 async fn up(args: UpArgs, paths: &PathArgs, out: Out) -> anyhow::Result<()> {
+    // Before anything begins: whoever is told to stop at once still keeps what was seen.
+    let ends = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let limits = Limits {
         window: args.window,
         quiet: args.quiet.unwrap_or(args.window * 2),
@@ -158,7 +163,7 @@ async fn up(args: UpArgs, paths: &PathArgs, out: Out) -> anyhow::Result<()> {
     node.serve(&socket, following.beside(senses.status(&pump))).await?;
     errln(format_args!("tapio: watching; socket {}; stop with Ctrl-C", socket.display()));
     // A reader that went away ends the watching like Ctrl-C: what was seen is still told and kept.
-    let told = tell_until_told_to_stop(&mut stories, out).await;
+    let told = tell_until_told_to_stop(&mut stories, ends, out).await;
     stopper.stop();
     let finish = async {
         senses.stopped().await;
@@ -202,10 +207,9 @@ fn open_bus(args: &UpArgs, shards: ShardCount, clock: &Arc<dyn Clock>) -> anyhow
 
 async fn tell_until_told_to_stop(
     stories: &mut Receiver<Arc<Story>>,
+    (mut interrupt, mut terminate): (Signal, Signal),
     out: Out,
 ) -> anyhow::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
     loop {
         tokio::select! {
             told = stories.recv() => match told {

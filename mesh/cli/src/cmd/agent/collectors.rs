@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use tapio_agent::{AgentConfig, CollectorSpec, MakeCollector};
 use tapio_collect::{Addresses, Binder, Collector, CollectorError, Outlet, Stop};
 use tapio_collect_host::{
-    CgroupConfig, FilesConfig, HostConfig, JournalConfig, KmsgConfig, host_collectors,
+    CgroupConfig, FilesConfig, HostConfig, JournalConfig, KmsgConfig, UsageConfig, host_collectors,
     place_of_cgroup,
 };
 use tapio_collect_kernel::{KernelCollector, KernelConfig};
@@ -72,6 +72,14 @@ pub(super) fn specs(senses: &Senses) -> Vec<CollectorSpec> {
             differs!(host.cgroup),
         ),
         host(
+            "usage",
+            |config| HostConfig {
+                usage: config.collectors.host.usage.enabled.then(UsageConfig::default),
+                ..nothing()
+            },
+            differs!(host.usage),
+        ),
+        host(
             "journal",
             |config| HostConfig {
                 journal: config.collectors.host.journal.enabled.then(|| JournalConfig {
@@ -109,7 +117,14 @@ fn spec(
 }
 
 const fn nothing() -> HostConfig {
-    HostConfig { kmsg: None, cgroup: None, journal: None, log_files: None, pod_logs: None }
+    HostConfig {
+        kmsg: None,
+        cgroup: None,
+        usage: None,
+        journal: None,
+        log_files: None,
+        pod_logs: None,
+    }
 }
 
 /// Returns a file beside the spool: what is read again after a restart is known there.
