@@ -275,6 +275,7 @@ impl Desk<'_> {
         let Some(span) = spans.get(index) else { return };
         let Some(parent) = span.parent.and_then(|parent| spans.get(parent)) else { return };
         let caller = if is_way(spans, parent) { parent.parent } else { span.parent };
+        self.operations.note_call(parent.op, span.op, limits.features_max);
         let called = self.operations.get(span.op);
         let called = called.map(|called| format!("{} {}", called.service, called.name));
         let Some((called, caller)) = called.zip(caller) else { return };

@@ -1,6 +1,6 @@
 //! Whose fault the unlike spans are: of those of a trace, the deepest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tapio_model::{Text, TraceId};
 
@@ -45,11 +45,23 @@ pub(crate) struct Held {
     pub(crate) example: TraceId,
 }
 
+/// An unlike span that a service is blamed for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Witness {
+    pub(crate) trace: TraceId,
+    pub(crate) op: Op,
+    pub(crate) reason: Reason,
+    pub(crate) score: f64,
+}
+
 /// A service that unlike spans are blamed on.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Suspect {
     pub(crate) score: f64,
     pub(crate) held: Vec<Held>,
+    pub(crate) witnesses: Vec<Witness>,
+    /// The traces in which any span of it is unlike, whosever fault that is.
+    pub(crate) unlike_in: BTreeSet<TraceId>,
     /// Whether any of it is of the last minute: what is past only adds to that.
     is_present: bool,
 }
@@ -136,6 +148,7 @@ pub(crate) fn blame(
     limits: &BaselineLimits,
 ) -> Suspects {
     let mut suspects = Suspects::new();
+    let mut unlike_in: BTreeMap<&Text, BTreeSet<TraceId>> = BTreeMap::new();
     let shown = |segment| {
         let segment: &Segment = segment;
         segment.digests.iter().map(move |digest| (segment, digest))
@@ -162,24 +175,30 @@ pub(crate) fn blame(
             let Some((row, (score, Some(reason)))) = rows.get(index).zip(judged.get(index)) else {
                 continue;
             };
-            if !covered
-                && segment.shows(row)
-                && is_unlike(index)
-                && let Some(operation) = operations.get(row.op)
-            {
+            let Some(operation) = operations.get(row.op).filter(|_| is_unlike(index)) else {
+                continue;
+            };
+            unlike_in.entry(&operation.service).or_default().insert(digest.trace);
+            if !covered && segment.shows(row) {
                 let suspect = suspects.entry(operation.service.clone()).or_default();
                 let score = score.min(limits.span_score_max) * row.share;
-                suspect.add(row.op, *reason, score, digest.trace);
+                let (trace, op, reason) = (digest.trace, row.op, *reason);
+                suspect.add(Witness { trace, op, reason, score });
                 suspect.is_present |= !segment.is_past();
             }
         }
     }
     suspects.retain(|_, suspect| suspect.is_present);
+    for (service, suspect) in &mut suspects {
+        suspect.unlike_in = unlike_in.remove(service).unwrap_or_default();
+    }
     suspects
 }
 
 impl Suspect {
-    fn add(&mut self, op: Op, reason: Reason, score: f64, example: TraceId) {
+    fn add(&mut self, witness: Witness) {
+        let Witness { trace: example, op, reason, score } = witness;
+        self.witnesses.push(witness);
         self.score += score;
         let known = self.held.iter_mut().find(|held| held.op == op && held.reason == reason);
         match known {
@@ -225,7 +244,7 @@ mod tests {
             let feature = Feature { sort: Sort::Line(Severity::Info), text: text.into() };
             let mark = operations.mark(op, feature, 9).unwrap();
             let (how, before, now) = (How::Vanished { beside }, 0.8, 0.1);
-            Change { mark, how, before, now, traces: 9.0 }
+            Change { mark, how, known: 9.0, before, now, traces: 9.0 }
         };
         // Beside another or not, a line is missing once.
         let changes = vec![gone("checked", None), gone("stored", None), gone("stored", None)];

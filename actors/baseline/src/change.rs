@@ -53,6 +53,8 @@ impl How {
 pub(crate) struct Change {
     pub(crate) mark: Mark,
     pub(crate) how: How,
+    /// The traces that are known.
+    pub(crate) known: f64,
     /// Its share of the spans before and now.
     pub(crate) before: f64,
     pub(crate) now: f64,
@@ -123,7 +125,8 @@ impl Compare<'_> {
                 && now > APPEARED_TIMES * before
                 && change(hits, of, hits_now, of_now) > self.limits.change_min;
             let (how, traces) = (How::Appeared, of_now);
-            is_new.then_some(Change { mark: *mark, how, before, now, traces })
+            let known = of;
+            is_new.then_some(Change { mark: *mark, how, known, before, now, traces })
         })
     }
 
@@ -149,7 +152,8 @@ impl Compare<'_> {
                 && change(hits, of, hits_now, of_now) > self.limits.change_min;
             let (how, before, now) =
                 (How::Vanished { beside }, share(hits, of), share(hits_now, of_now));
-            is_gone.then_some(Change { mark, how, before, now, traces: of_now })
+            let known = of;
+            is_gone.then_some(Change { mark, how, known, before, now, traces: of_now })
         });
         changes.collect::<Vec<_>>().into_iter()
     }

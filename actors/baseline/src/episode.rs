@@ -1,43 +1,34 @@
 //! A time in which something is unlike: from suspects to events.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
 use tapio_model::{
-    Attributes, Binding, Class, Event, EventId, Impact, Kind, Place, Rule, Severity, Source, Text,
-    Timestamp, TraceContext, TraceId, Value, keys,
+    Attributes, Binding, Class, Event, EventId, Impact, Kind, Place, Rule, Text, Timestamp,
+    TraceContext, TraceId, Value, keys,
 };
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{
-    blame::{Held, Reason, Suspects},
-    change::{Change, How},
-    feature::Sort,
+    apart::{Apart, Party, Standing},
+    blame::Suspects,
     latency::SlowWays,
     operation::Operations,
     series::Reached,
+    sign::{Sign, signs},
     stall::Stalled,
 };
 
 /// Services that are told of in one episode.
 const SUSPECTS_MAX: usize = 5;
 
-/// Reasons that are told of the first suspect at once.
+/// Reasons that are told at once of whoever explains the others.
 const REASONS_MAX: usize = 3;
 
 /// Looks in a row without anything unlike that end an episode.
 const QUIET_LOOKS_MAX: u32 = 2;
-
-/// What a resource that is used up weighs: more than lines and calls that follow from it.
-const REACHED_SCORE: f64 = 240.0;
-
-/// What a resource weighs of which far more is used than ever, and not all.
-const RISEN_SCORE: f64 = 60.0;
-
-/// What each slow way of a service whose network is slow weighs.
-const WAY_SCORE: f64 = 30.0;
 
 /// Services whose place is remembered: names come from outside.
 const PLACES_MAX: usize = 50_000;
@@ -45,30 +36,13 @@ const PLACES_MAX: usize = 50_000;
 /// Suspects with less than this share of the first one's score are not told of.
 const SHARE_MIN: f64 = 0.1;
 
-/// Something that is unlike, in the shape in which it is told.
-#[derive(Debug, Clone)]
-struct Sign {
-    service: Text,
-    place: Option<Arc<Place>>,
-    source: Source,
-    signal: &'static str,
-    change: &'static str,
-    before: f64,
-    now: f64,
-    score: f64,
-    operation: Option<Text>,
-    template: Option<Text>,
-    severity: Severity,
-    example: Option<TraceId>,
-    message: String,
-}
-
 /// The present episode, if there is one.
 #[derive(Debug, Default)]
 pub(crate) struct Episodes {
     began: Option<Timestamp>,
     quiet: u32,
     told: BTreeSet<u128>,
+    apart: Apart,
     /// Where each service was first seen.
     places: BTreeMap<Text, Arc<Place>>,
 }
@@ -78,6 +52,8 @@ pub(crate) struct Look<'a> {
     pub(crate) at: Timestamp,
     /// The score from which a service is told.
     pub(crate) open_min: f64,
+    /// Whether lines get lost on their way here.
+    pub(crate) is_lossy: bool,
     pub(crate) suspects: &'a Suspects,
     pub(crate) network: Option<&'a SlowWays>,
     pub(crate) stalled: &'a [Stalled],
@@ -123,25 +99,45 @@ impl Episodes {
             if self.quiet >= QUIET_LOOKS_MAX {
                 self.began = None;
                 self.told.clear();
+                self.apart.clear();
             }
             return Vec::new();
         }
         self.quiet = 0;
         let began = *self.began.get_or_insert(look.at);
+        let told = ranked.iter().take_while(|(score, ..)| {
+            // What is told by itself is told beside whatever else.
+            *score >= (top * SHARE_MIN).min(look.open_min)
+        });
+        let parties: Vec<_> = told
+            .take(SUSPECTS_MAX)
+            .map(|(_, service, signs)| Party::new(service, signs, look))
+            .collect();
+        let standings = self.apart.compare(&parties, look);
         let mut events = Vec::new();
-        let told = ranked.iter().take(SUSPECTS_MAX).filter(|(score, ..)| *score >= top * SHARE_MIN);
-        for (rank, (_, _, signs)) in told.enumerate() {
-            let reasons = if rank == 0 { REASONS_MAX } else { 1 };
-            for (number, sign) in signs.iter().take(reasons).enumerate() {
-                let key = sign.key();
+        // Who may yet be apart is not told: once in another's story, it would stay there.
+        let is_told = |(_, standing): &(&Party<'_>, Standing)| *standing != Standing::Open;
+        for (party, standing) in parties.iter().zip(standings).filter(is_told) {
+            let is_root = standing == Standing::Root;
+            let reasons = if is_root { REASONS_MAX } else { 1 };
+            for (number, sign) in party.signs.iter().take(reasons).enumerate() {
+                let mut key = sign.key();
+                if number == 0 {
+                    // With whom it has nothing to do is news, too.
+                    key ^= xxh3_128(self.apart_from(&sign.service).as_bytes());
+                }
                 let is_new = self.told.insert(key);
-                // The first sign of the first suspect goes on being told, so that the story does.
-                if is_new || (rank == 0 && number == 0) {
+                // The first sign of a root goes on being told, so that its story does.
+                if is_new || (is_root && number == 0) {
                     events.push(Arc::new(self.event(sign, began, look.at)));
                 }
             }
         }
         events
+    }
+
+    fn apart_from(&self, service: &Text) -> String {
+        self.apart.others(service).map(|other| &**other).collect::<Vec<_>>().join(", ")
     }
 
     fn event(&self, sign: &Sign, began: Timestamp, at: Timestamp) -> Event {
@@ -163,6 +159,10 @@ impl Episodes {
         }
         let example = sign.example.map(|trace| Value::from(trace.to_string()));
         attributes.extend(example.map(|trace| (keys::ANOMALY_EXAMPLE.into(), trace)));
+        let apart = self.apart_from(&sign.service);
+        if !apart.is_empty() {
+            attributes.push((keys::ANOMALY_APART.into(), apart.into()));
+        }
         Event {
             id: EventId::from_bytes(id.to_be_bytes()),
             time: at,
@@ -188,180 +188,5 @@ pub(crate) fn trace_of(place: &Place) -> TraceContext {
         span_id: None,
         parent_span_id: None,
         binding: Binding::Inferred(Rule::Source),
-    }
-}
-
-/// Returns all signs by service, the weightiest first.
-fn signs(look: &Look<'_>) -> BTreeMap<Text, Vec<Sign>> {
-    let mut signs: Vec<Sign> = Vec::new();
-    for (service, suspect) in look.suspects {
-        signs.extend(suspect.held.iter().filter_map(|held| sign(service, held, look)));
-    }
-    signs.extend(look.reached.iter().map(of_reached));
-    signs.extend(look.stalled.iter().map(of_stalled));
-    signs.extend(look.network.map(of_network));
-    // What vanished beside one line and beside another is one sign.
-    let mut united: BTreeMap<u128, Sign> = BTreeMap::new();
-    for sign in signs {
-        match united.entry(sign.key()) {
-            Entry::Vacant(vacant) => drop(vacant.insert(sign)),
-            Entry::Occupied(known) => unite(known.into_mut(), sign),
-        }
-    }
-    let mut signs: Vec<Sign> = united.into_values().collect();
-    signs.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.message.cmp(&b.message)));
-    let mut by_service: BTreeMap<Text, Vec<Sign>> = BTreeMap::new();
-    for sign in signs {
-        by_service.entry(sign.service.clone()).or_default().push(sign);
-    }
-    by_service
-}
-
-/// Adds what a sign weighs to the same one, told in the words of the weightier.
-fn unite(known: &mut Sign, other: Sign) {
-    let score = known.score + other.score;
-    if other.score > known.score {
-        *known = other;
-    }
-    known.score = score;
-}
-
-impl Sign {
-    /// Returns what identifies it within an episode.
-    fn key(&self) -> u128 {
-        let text = |text: &Option<Text>| text.clone().unwrap_or_default();
-        let (operation, template) = (text(&self.operation), text(&self.template));
-        let parts = [&*self.service, self.signal, self.change, &operation, &template];
-        xxh3_128(parts.join("\u{0}").as_bytes())
-    }
-}
-
-fn sign(service: &Text, held: &Held, look: &Look<'_>) -> Option<Sign> {
-    let operation = look.operations.get(held.op)?.name.clone();
-    let sign = |signal, change, before, now, message| Sign {
-        service: service.clone(),
-        place: None,
-        source: Source::Otlp,
-        signal,
-        change,
-        before,
-        now,
-        score: held.score,
-        operation: Some(operation.clone()),
-        template: None,
-        severity: Severity::Warn,
-        example: Some(held.example),
-        message,
-    };
-    match held.reason {
-        Reason::Slow(slow) => {
-            let (before, now) = (slow.before_us / 1e3, slow.now_us / 1e3);
-            let message =
-                format!("{operation} takes {now:.0} ms by itself; it took {before:.0} ms at most");
-            Some(sign("self_time", "rose", before, now, message))
-        }
-        Reason::Changed(change) => {
-            let feature = look.operations.feature(held.op, change.mark)?;
-            let signal = if feature.sort == Sort::Call { "call" } else { "log_template" };
-            let how = match change.how {
-                How::Appeared => "appeared",
-                How::Vanished { .. } => "vanished",
-            };
-            let message = tell_change(&operation, &feature.text, feature.sort, &change);
-            let severity = match feature.sort {
-                Sort::Line(severity) => severity.max(Severity::Warn),
-                Sort::Call => Severity::Warn,
-            };
-            let template = Some(feature.text.clone());
-            let sign = sign(signal, how, change.before, change.now, message);
-            Some(Sign { template, severity, ..sign })
-        }
-    }
-}
-
-fn tell_change(operation: &str, feature: &str, sort: Sort, change: &Change) -> String {
-    let (does, lacks) = match sort {
-        Sort::Line(_) => ("writes", "no longer writes"),
-        Sort::Call => ("calls", "no longer calls"),
-    };
-    let percent = |share: f64| format!("{:.0} %", share * 100.0);
-    let (before, now) = (percent(change.before), percent(change.now));
-    let traces = change.traces.round();
-    match change.how {
-        How::Appeared => format!(
-            "{operation} {does} {feature} in {now} of its last {traces} traces; it was {before}"
-        ),
-        How::Vanished { .. } => format!(
-            "{operation} {lacks} {feature}: {now} of its last {traces} traces; it was {before}"
-        ),
-    }
-}
-
-fn of_reached(reached: &Reached) -> Sign {
-    let Reached { service, place, resource, before, now, is_limit, .. } = reached;
-    let (percent, usual) = (now * 100.0, before * 100.0);
-    Sign {
-        service: service.clone(),
-        place: Some(Arc::clone(place)),
-        source: Source::Metrics,
-        signal: resource,
-        change: "rose",
-        before: *before,
-        now: *now,
-        score: if *is_limit { REACHED_SCORE } else { RISEN_SCORE },
-        operation: None,
-        template: None,
-        severity: Severity::Warn,
-        example: None,
-        message: format!(
-            "{service} uses {percent:.0} % of its {resource} limit; {usual:.1} % is usual"
-        ),
-    }
-}
-
-fn of_stalled(stalled: &Stalled) -> Sign {
-    let Stalled { service, score, before, now, requests, longest_us, usual_us } = stalled;
-    let (percent, usual, ms) = (now * 100.0, before * 100.0, longest_us / 1e3);
-    Sign {
-        service: service.clone(),
-        place: None,
-        source: Source::Otlp,
-        signal: "self_time",
-        change: "rose",
-        before: usual_us / 1e3,
-        now: (usual_us + longest_us) / 1e3,
-        score: *score,
-        operation: None,
-        template: None,
-        severity: Severity::Warn,
-        example: None,
-        message: format!(
-            "{service} keeps {percent:.0} % of its last {requests} requests waiting, for up to \
-             {ms:.0} ms; it was {usual:.0} %"
-        ),
-    }
-}
-
-fn of_network(ways: &SlowWays) -> Sign {
-    let SlowWays { service, slow, of, worst } = ways;
-    let (before, now) = (worst.before_us / 1e3, worst.now_us / 1e3);
-    let ways = u32::try_from(*slow).map_or(0.0, f64::from);
-    Sign {
-        service: service.clone(),
-        place: None,
-        source: Source::Otlp,
-        signal: "edge_latency",
-        change: "rose",
-        before,
-        now,
-        score: WAY_SCORE * ways,
-        operation: None,
-        template: None,
-        severity: Severity::Warn,
-        example: None,
-        message: format!(
-            "the way to and from {service} takes up to {now:.0} ms on {slow} of {of} edges; it took \
-             {before:.0} ms at most"
-        ),
     }
 }

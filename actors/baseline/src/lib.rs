@@ -7,6 +7,7 @@
 //! Rates and levels are compared with the last hour and with the same hour before:
 //! docs/adr/0016-rates-and-levels.md.
 
+mod apart;
 mod assembly;
 mod blame;
 mod change;
@@ -26,6 +27,7 @@ mod part;
 mod points;
 mod rate;
 mod series;
+mod sign;
 mod stall;
 mod telling;
 mod watch;

@@ -28,6 +28,8 @@ pub(crate) struct Operation {
     key: u64,
     by_key: AHashMap<u64, Mark>,
     features: Vec<Feature>,
+    /// What it was ever seen to call.
+    calls: BTreeSet<Op>,
 }
 
 /// The operations there are, numbered in the order in which they were first seen.
@@ -70,6 +72,7 @@ impl Operations {
             key,
             by_key: AHashMap::new(),
             features: Vec::new(),
+            calls: BTreeSet::new(),
         };
         self.list.insert(op, operation);
         Some(op)
@@ -88,6 +91,31 @@ impl Operations {
         operation.by_key.insert(key, mark);
         operation.features.push(feature);
         Some(mark)
+    }
+
+    /// Notes that an operation calls another; not if it calls `max` others already.
+    pub(crate) fn note_call(&mut self, caller: Op, called: Op, max: usize) {
+        let Some(operation) = self.list.get_mut(&caller) else { return };
+        if operation.calls.len() < max && operation.calls.insert(called) {
+            operation.bytes += 2 * size_of::<Op>();
+        }
+    }
+
+    /// Returns the services that operations need: those that they call, through whomever.
+    pub(crate) fn needed_by(&self, ops: impl IntoIterator<Item = Op>) -> BTreeSet<&Text> {
+        let mut ahead: Vec<Op> = ops.into_iter().collect();
+        let mut known: BTreeSet<Op> = ahead.iter().copied().collect();
+        let own: BTreeSet<_> =
+            ahead.iter().filter_map(|op| Some(&self.get(*op)?.service)).collect();
+        let mut needed = BTreeSet::new();
+        while let Some(op) = ahead.pop() {
+            let Some(operation) = self.get(op) else { continue };
+            if !own.contains(&operation.service) {
+                needed.insert(&operation.service);
+            }
+            ahead.extend(operation.calls.iter().filter(|called| known.insert(**called)));
+        }
+        needed
     }
 
     /// Forgets an operation; it may come again under another number.
@@ -152,5 +180,26 @@ mod tests {
         assert!(again.is_some_and(|again| again != op), "{again:?}");
         operations.is_full = true;
         assert_eq!(operations.number(&"cart".into(), &"HEAD".into(), Timestamp::ZERO, 9), None);
+    }
+    #[test]
+    fn who_is_needed_is_known_through_others_and_round_in_circles() {
+        let mut operations = Operations::default();
+        let mut op = |service: &str| {
+            operations.number(&service.into(), &"GET".into(), Timestamp::ZERO, 9).unwrap()
+        };
+        let [web, pay, bank, ads] = ["web", "pay", "bank", "ads"].map(&mut op);
+        operations.note_call(web, pay, 1);
+        operations.note_call(web, ads, 1);
+        operations.note_call(pay, bank, 9);
+        operations.note_call(bank, web, 9);
+        let needed = |op| operations.needed_by([op]).into_iter().map(|it| &**it).collect();
+        let expected: [(Op, Vec<&str>); 3] =
+            [(web, vec!["bank", "pay"]), (pay, vec!["bank", "web"]), (ads, vec![])];
+        for (op, want) in expected {
+            let needed: Vec<&str> = needed(op);
+            assert_eq!(needed, want);
+        }
+        operations.forget(pay);
+        assert_eq!(operations.needed_by([web]).len(), 0);
     }
 }

@@ -327,6 +327,7 @@ impl Watch {
             } else {
                 self.limits.open_min
             },
+            is_lossy: unlike.is_lossy,
             suspects: &suspects,
             network: network.as_ref(),
             stalled: &stalled,

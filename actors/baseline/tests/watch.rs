@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "watch/apart.rs"]
+mod apart;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use tapio_baseline::{BaselineLimits, Part, Watch};

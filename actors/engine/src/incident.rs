@@ -1,6 +1,7 @@
 //! The second level: findings that share a cause join one incident.
 
 mod elsewhere;
+mod waiting;
 mod written;
 
 use std::{
@@ -13,9 +14,10 @@ use xxhash_rust::xxh3::Xxh3;
 
 use self::elsewhere::Parting;
 pub use self::elsewhere::{Handed, Joined, Question};
+use self::waiting::Waiting;
 use self::written::Changes;
 pub use self::written::IncidentsCut;
-use crate::{Limits, Rules, narrate::narrate};
+use crate::{Limits, Rules, candidate::is_candidate, narrate::narrate};
 
 /// An open incident, as other nodes may know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,6 +121,7 @@ pub struct Incidents {
     is_sharded: bool,
     questions: BTreeMap<StoryId, BTreeSet<Entity>>,
     changes: Changes,
+    waiting: Waiting,
 }
 
 impl Incidents {
@@ -134,6 +137,7 @@ impl Incidents {
             is_sharded: false,
             questions: BTreeMap::new(),
             changes: Changes::default(),
+            waiting: Waiting::default(),
         }
     }
 
@@ -173,12 +177,19 @@ impl Incidents {
     /// Takes a finding in, new or amended: it joins the incident that touches what it touches, or
     /// opens one; incidents that it joins to each other merge into the oldest. `own` are the events
     /// of its evidence that no finding cited before: they are the incident's, others refer to them.
+    /// A change opens none: it waits for one that it may explain.
     pub fn admit(
         &mut self,
         finding: Finding,
         own: Vec<Arc<Event>>,
         now: Timestamp,
     ) -> Vec<Telling> {
+        if is_candidate(&finding) {
+            self.wait(finding, own, now);
+            return Vec::new();
+        }
+        // It waits no longer: something was seen to follow in its own trace.
+        self.waiting.forget(&finding.id);
         let related = self.candidates(&finding);
         let Some(oldest) = related.first().copied() else {
             let mut told = self.make_room(now);
@@ -235,6 +246,7 @@ impl Incidents {
         self.open.insert(id, incident);
         self.take(finding, own, id);
         let incident = self.open.get_mut(&id).filter(|_| !self.is_sharded)?;
+        incident.is_dirty = false;
         incident.tell(State::Opened, now, self.rules.limits())
     }
 
@@ -254,15 +266,15 @@ impl Incidents {
         // An incident without a finding is none, so the first one always has room.
         let findings_max = self.rules.limits().incident_findings_max.max(1);
         let Some(incident) = self.open.get_mut(&id) else { return };
-        let touches = finding.touches.clone();
+        let (touches, waits) = (finding.touches.clone(), is_candidate(&finding));
         let events: Vec<_> = finding.evidence.iter().map(|evidence| evidence.event).collect();
         self.changes.note(id);
-        if !incident.take(finding, findings_max) {
+        if !incident.take(finding, findings_max) || waits {
             return;
         }
         incident.owned.extend(own.iter().map(|event| event.id));
         incident.evidence.extend(own);
-        for entity in touches {
+        for entity in touches.iter().cloned() {
             self.by_entity.entry(entity.clone()).or_default().insert(id);
             if self.is_sharded && !incident.entities.contains(&entity) {
                 self.questions.entry(id).or_default().insert(entity.clone());
@@ -275,6 +287,7 @@ impl Incidents {
                 incident.events.push(event);
             }
         }
+        self.bring_waiting(&touches, id);
     }
 
     fn unindex(&mut self, incident: &Incident) {
@@ -317,11 +330,12 @@ impl Incidents {
 
     /// Takes back a finding that a better one about the same thing replaces.
     pub fn retract(&mut self, id: &FindingId) {
+        self.waiting.forget(id);
         // A finding touches its subject.
         let touching = self.by_entity.get(&id.subject).cloned().unwrap_or_default();
         for story in touching {
             let Some(incident) = self.open.get_mut(&story) else { continue };
-            let others = incident.findings.iter().any(|finding| finding.id != *id);
+            let others = incident.findings.iter().any(|it| it.id != *id && !is_candidate(it));
             let known = incident.findings.iter().any(|finding| finding.id == *id);
             if !known || !others {
                 continue;
@@ -330,8 +344,8 @@ impl Incidents {
             incident.is_dirty = true;
             self.changes.note(story);
             // Its events stay the incident's: they were told in it.
-            let touches = incident.findings.iter().flat_map(|finding| &finding.touches);
-            let touches: BTreeSet<_> = touches.cloned().collect();
+            let held = incident.findings.iter().filter(|finding| !is_candidate(finding));
+            let touches: BTreeSet<_> = held.flat_map(|it| &it.touches).cloned().collect();
             for entity in std::mem::replace(&mut incident.entities, touches.clone()) {
                 if !touches.contains(&entity) {
                     self.leave(&entity, story);
@@ -385,7 +399,8 @@ impl Incidents {
 
     fn resolve(&mut self, id: StoryId, now: Timestamp) -> Option<Telling> {
         let mut incident = self.end(id)?;
-        for entity in incident.findings.iter().flat_map(|finding| &finding.touches) {
+        let held = incident.findings.iter().filter(|finding| !is_candidate(finding));
+        for entity in held.flat_map(|finding| &finding.touches) {
             self.resolved.insert(entity.clone(), Resolved { id, at: now });
         }
         self.changes.resolved();
@@ -402,6 +417,7 @@ impl Incidents {
 
     fn forget_resolved(&mut self, now: Timestamp) {
         let horizon = now.before(self.rules.limits().successor_horizon);
+        self.waiting.forget_past(now);
         let before = self.resolved.len();
         self.resolved.retain(|_, resolved| resolved.at >= horizon);
         if self.resolved.len() != before {

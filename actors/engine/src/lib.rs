@@ -3,6 +3,7 @@
 //! Pure state machines: events and time go in, effects come out. Nothing here reads a clock,
 //! opens a socket or knows a pattern by name.
 
+mod candidate;
 mod directory;
 mod incident;
 mod limits;

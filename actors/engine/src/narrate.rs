@@ -10,10 +10,14 @@ use tapio_model::{
     Text, Timestamp, Verdict,
 };
 
-use crate::{Limits, Points, incident::Incident};
+use crate::{
+    Limits, Points,
+    candidate::{Judged, judge},
+    incident::Incident,
+};
 
 /// How much earlier than its cause an effect may seem to begin: clocks of two witnesses differ.
-const SKEW: Duration = Duration::from_secs(2);
+pub(crate) const SKEW: Duration = Duration::from_secs(2);
 
 /// Tells an incident. `None` only for one without findings, which does not exist.
 pub(crate) fn narrate(
@@ -23,12 +27,14 @@ pub(crate) fn narrate(
     now: Timestamp,
     limits: &Limits,
 ) -> Option<Story> {
-    let findings = &incident.findings;
+    let Judged { findings, ruled_out: changes } = judge(&incident.findings);
+    let findings = &*findings;
     let root = root_finding(findings)?;
     let consequences = consequences(findings, root);
     let chain = chain(findings, root, limits.chain_links_max);
-    let event_ids: BTreeSet<EventId> =
-        findings.iter().flat_map(|it| &it.evidence).map(|evidence| evidence.event).collect();
+    let cited = findings.iter().flat_map(|it| &it.evidence).map(|evidence| evidence.event);
+    let changed = changes.iter().flat_map(|it| &it.events).copied();
+    let event_ids: BTreeSet<EventId> = cited.chain(changed).collect();
     let references = event_ids.difference(&incident.owned).copied().collect();
     let entities: BTreeSet<&Entity> = findings.iter().flat_map(|it| &it.touches).collect();
     let traces: BTreeSet<_> = findings.iter().map(|it| it.id.trace).collect();
@@ -43,14 +49,14 @@ pub(crate) fn narrate(
         title: root.title.clone(),
         pattern: root.id.pattern.clone(),
         verdict: root.verdict.clone(),
-        summary: summary(incident, root, &consequences),
+        summary: summary((findings, incident.further), root, &consequences),
         root_cause: cite(root.root_cause.clone(), root.evidence.iter().map(|it| it.event)),
         root_cause_event: root.root,
         confidence,
         class: root.class,
         chain,
         recommendation: recommendation(root),
-        ruled_out: ruled_out(root, &consequences),
+        ruled_out: ruled_out(root, &consequences, changes),
         missing: root.missing.clone(),
         lost,
         late,
@@ -105,7 +111,8 @@ fn is_explained(effect: &Finding, findings: &[Finding]) -> bool {
     findings.iter().any(|cause| leads_to(cause, effect))
 }
 
-fn leads_to(cause: &Finding, effect: &Finding) -> bool {
+/// Says whether a decided finding is a known cause of another, and began first.
+pub(crate) fn leads_to(cause: &Finding, effect: &Finding) -> bool {
     cause.verdict == Verdict::Cause
         && cause.leads_to.contains(&effect.id.pattern)
         && cause.begins_at() <= effect.begins_at().after(SKEW)
@@ -146,11 +153,14 @@ fn cite(text: Text, events: impl IntoIterator<Item = EventId>) -> Sentence {
     Sentence { text, events: events.into_iter().collect() }
 }
 
-fn summary(incident: &Incident, root: &Finding, then: &[Consequence<'_>]) -> Vec<Sentence> {
+fn summary(
+    (findings, further): (&[Finding], u64),
+    root: &Finding,
+    then: &[Consequence<'_>],
+) -> Vec<Sentence> {
     let begin = root_time(root);
     let mut sentences = vec![cite(sentence(&root.title), root.evidence.iter().map(|it| it.event))];
-    let alike: Vec<_> =
-        incident.findings.iter().filter(|it| it.id.pattern == root.id.pattern).collect();
+    let alike: Vec<_> = findings.iter().filter(|it| it.id.pattern == root.id.pattern).collect();
     if alike.len() > 1 {
         let text = format!("The same was found {} times.", alike.len());
         sentences.push(cite(text.into(), alike.iter().map(|it| it.root)));
@@ -166,8 +176,8 @@ fn summary(incident: &Incident, root: &Finding, then: &[Consequence<'_>]) -> Vec
         let text = format!("{lag} later {verb}: {title}{scope}.");
         sentences.push(cite(text.into(), consequence.roots.iter().copied()));
     }
-    if incident.further > 0 {
-        let text = format!("{} more findings are counted and not shown.", incident.further);
+    if further > 0 {
+        let text = format!("{further} more findings are counted and not shown.");
         sentences.push(cite(text.into(), [root.root]));
     }
     sentences
@@ -178,12 +188,12 @@ fn sentence(title: &str) -> Text {
     format!("{title}.").into()
 }
 
-fn root_time(finding: &Finding) -> Timestamp {
+pub(crate) fn root_time(finding: &Finding) -> Timestamp {
     let root = finding.evidence.iter().find(|evidence| evidence.role == Role::Root);
     root.map_or_else(|| finding.begins_at(), |evidence| evidence.time)
 }
 
-fn lag(lag: Duration) -> String {
+pub(crate) fn lag(lag: Duration) -> String {
     match lag.as_millis() {
         millis @ 0..1_000 => format!("{millis} ms"),
         _ if lag.as_secs() < 60 => format!("{:.1} s", lag.as_secs_f64()),
@@ -200,7 +210,7 @@ fn recommendation(root: &Finding) -> Vec<Sentence> {
     steps.map(|step| cite(step, [root.root])).collect()
 }
 
-fn ruled_out(root: &Finding, then: &[Consequence<'_>]) -> Vec<RuledOut> {
+fn ruled_out(root: &Finding, then: &[Consequence<'_>], changes: Vec<RuledOut>) -> Vec<RuledOut> {
     let mut ruled_out: Vec<RuledOut> = root
         .ruled_out
         .iter()
@@ -222,6 +232,11 @@ fn ruled_out(root: &Finding, then: &[Consequence<'_>]) -> Vec<RuledOut> {
                 because: format!("a consequence: it began {lag} after the root").into(),
                 events: vec![consequence.first.root, root.root],
             });
+        }
+    }
+    for change in changes {
+        if ruled_out.iter().all(|known| known.pattern != change.pattern) {
+            ruled_out.push(change);
         }
     }
     ruled_out

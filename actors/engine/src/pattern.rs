@@ -73,6 +73,8 @@ pub struct Draft {
     pub(crate) ruled_out: Vec<RuledOut>,
     pub(crate) missing: Vec<Text>,
     pub(crate) doubt: Option<Doubt>,
+    /// Of a change from which nothing was seen to follow: what it would explain.
+    pub(crate) effects: Option<&'static [&'static str]>,
 }
 
 impl Draft {
@@ -100,6 +102,7 @@ impl Draft {
             ruled_out: Vec::new(),
             missing: Vec::new(),
             doubt: None,
+            effects: None,
         }
     }
 
@@ -200,6 +203,23 @@ impl Draft {
     ) -> Self {
         self.doubt = Some(Doubt { alternative, text: text.into(), check: check.into() });
         self
+    }
+
+    /// Says that it is a change from which nothing is seen to follow here: it waits, and is told only
+    /// as the root of a finding of one of these patterns about whoever calls what was changed.
+    ///
+    /// The finding must begin after the root of the change, go on after the last of its evidence, and
+    /// not rule the change's pattern out.
+    #[must_use]
+    pub const fn candidate(mut self, effects: &'static [&'static str]) -> Self {
+        self.effects = Some(effects);
+        self
+    }
+
+    /// Says whether it is a change that waits for what follows from it.
+    #[must_use]
+    pub const fn is_candidate(&self) -> bool {
+        self.effects.is_some()
     }
 
     /// Returns what the draft is about.

@@ -10,14 +10,15 @@ use tapio_model::{
     ShedReason, Timestamp, TraceId,
 };
 
-use crate::{Limits, Output, Rules, View, weigh};
+use crate::{Limits, Output, Rules, View, candidate::is_candidate, weigh};
 
 /// A finding, new or amended, with the events it cites for the first time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Found {
     /// The finding.
     pub finding: Finding,
-    /// Events that no finding of the trace cited before.
+    /// Events that no finding of the trace cited before. Those of a change that waits stay open: no
+    /// story may ever cite them.
     pub events: Vec<Arc<Event>>,
 }
 
@@ -299,7 +300,9 @@ impl Trace {
         if !self.urgent && self.is_lone_word(now, rules.limits()) {
             // A lone word is heard if it is the kernel's, and decides by itself.
             drafts.retain(|(_, draft)| {
-                draft.doubt().is_none() && draft.class() == EvidenceClass::KernelProof
+                let decides =
+                    draft.doubt().is_none() && draft.class() == EvidenceClass::KernelProof;
+                decides || draft.is_candidate()
             });
         }
         let origin = weigh::Origin {
@@ -317,6 +320,11 @@ impl Trace {
             return;
         }
         let memory = self.memory.get_or_insert_default();
+        // What was decided of a change stays, when some of it has left the window.
+        findings.retain(|new| {
+            !is_candidate(new)
+                || memory.findings.iter().all(|known| known.id != new.id || is_candidate(known))
+        });
         for finding in &mut findings {
             if let Some(known) = memory.findings.iter().find(|known| known.id == finding.id) {
                 finding.anchor = known.anchor.clone();
@@ -325,20 +333,23 @@ impl Trace {
             if unchanged {
                 continue;
             }
-            let mut events = Vec::new();
+            let (waits, mut events) = (is_candidate(finding), Vec::new());
             for evidence in &finding.evidence {
                 let Err(at) = memory.cited.binary_search(&evidence.event) else { continue };
-                memory.cited.insert(at, evidence.event);
+                if !waits {
+                    memory.cited.insert(at, evidence.event);
+                }
                 events.extend(self.events.iter().find(|event| event.id == evidence.event).cloned());
             }
-            effects.cited += events.len() as u64;
+            effects.cited += if waits { 0 } else { events.len() as u64 };
             effects.found.push(Found { finding: finding.clone(), events });
         }
         // A finding that no longer holds stays told, unless another explains its subject better.
         for known in &memory.findings {
             let holds = findings.iter().any(|finding| finding.id == known.id);
-            let replaced =
-                findings.iter().any(|finding| finding.touches.contains(&known.id.subject));
+            let replaced = findings.iter().any(|finding| {
+                !is_candidate(finding) && finding.touches.contains(&known.id.subject)
+            });
             if !holds && replaced {
                 effects.retracted.push((known.id.clone(), known.anchor.clone()));
             }
@@ -355,8 +366,14 @@ impl Trace {
     fn release(&mut self, now: Timestamp, limits: &Limits) {
         let Some(memory) = &mut self.memory else { return };
         let quiet = now.before(limits.quiet);
-        let over: Vec<_> =
-            memory.findings.extract_if(.., |finding| finding.ends_at() < quiet).collect();
+        // What follows from a change that waits may take longer, and is told by its witnesses.
+        let waited = now.before(limits.quiet * 2);
+        let is_over = |finding: &mut Finding| {
+            finding.ends_at() < if is_candidate(finding) { waited } else { quiet }
+        };
+        let mut over: Vec<_> = memory.findings.extract_if(.., is_over).collect();
+        // No incident held the events of a change that waited.
+        over.retain(|finding| !is_candidate(finding));
         if over.is_empty() {
             return;
         }

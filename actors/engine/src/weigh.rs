@@ -7,7 +7,7 @@ use tapio_model::{
     TraceId, Verdict,
 };
 
-use crate::{Doubt, Draft, Points, Spec, Weight};
+use crate::{Doubt, Draft, Points, Spec, Weight, candidate};
 
 /// How much surer a decided finding is than one whose deciding evidence is missing: of two that
 /// look alike, one is right about every other time.
@@ -29,8 +29,14 @@ pub(crate) struct Origin {
 /// Turns the drafts of one evaluation into findings.
 ///
 /// A draft in doubt gives way to a decided one that touches its subject. What stays in doubt about
-/// one subject becomes one finding, whose verdict names the candidates.
+/// one subject becomes one finding, whose verdict names the candidates. A change that waits is one
+/// only while nothing is told of what was changed.
 pub(crate) fn weigh(drafts: Vec<(&'static Spec, Draft)>, origin: Origin) -> Vec<Finding> {
+    let (mut changes, drafts): (Vec<_>, Vec<_>) =
+        drafts.into_iter().partition(|(_, draft)| draft.is_candidate());
+    changes.retain(|(_, change)| {
+        drafts.iter().all(|(_, draft)| !draft.touches.contains(&change.subject))
+    });
     let (doubtful, decided): (Vec<_>, Vec<_>) =
         drafts.into_iter().partition(|(_, draft)| draft.doubt.is_some());
     let mut open: Vec<(&Spec, Draft)> = Vec::new();
@@ -64,6 +70,9 @@ pub(crate) fn weigh(drafts: Vec<(&'static Spec, Draft)>, origin: Origin) -> Vec<
         let verdict = Verdict::Unknown { hypotheses, check };
         findings.push(finding(spec, best, origin, verdict));
     }
+    let changes = unite(changes).into_iter();
+    findings
+        .extend(changes.map(|(spec, draft)| finding(spec, draft, origin, candidate::verdict())));
     findings.sort_by(|a, b| a.id.cmp(&b.id));
     findings
 }
@@ -122,15 +131,17 @@ fn finding(spec: &Spec, mut draft: Draft, origin: Origin, verdict: Verdict) -> F
     let confidence = match &verdict {
         Verdict::Cause => confidence(&draft, origin),
         Verdict::Unknown { hypotheses, .. } => {
-            hypotheses.first().map_or(Confidence::new(0.0), |best| best.confidence)
+            // A change that waits is as sure as it will be once something follows.
+            hypotheses.first().map_or_else(|| confidence(&draft, origin), |best| best.confidence)
         }
     };
+    let leads_to = draft.effects.unwrap_or(spec.leads_to);
     draft.evidence.sort();
     draft.ruled_out.sort();
     draft.ruled_out.dedup();
     let touches: BTreeSet<Entity> = draft.touches.into_iter().collect();
     let missing: BTreeSet<Text> = draft.missing.into_iter().collect();
-    let leads_to: Vec<Slug> = spec.leads_to.iter().map(|slug| Slug::from(*slug)).collect();
+    let leads_to: Vec<Slug> = leads_to.iter().map(|slug| Slug::from(*slug)).collect();
     let mut recommendation = draft.recommendation;
     let mut told = BTreeSet::new();
     recommendation.retain(|step| told.insert(step.clone()));

@@ -51,11 +51,11 @@ pub struct Points {
 impl Points {
     /// The points in force.
     pub const FITTED: Self = Self {
-        base: 3.43,
+        base: 3.45,
         class: 0.02,
         event: 0.53,
-        cause: -0.27,
-        consequence: 0.73,
+        cause: -0.56,
+        consequence: 0.64,
         missing: -0.56,
         lost: -0.5,
     };
@@ -116,7 +116,7 @@ impl Points {
 const EVENTS_MAX: usize = 3;
 
 /// Patterns that count as a cause of it.
-const CAUSES_MAX: usize = 10;
+const CAUSES_MAX: usize = 4;
 
 /// Kinds of consequences that count.
 const CONSEQUENCES_MAX: usize = 3;

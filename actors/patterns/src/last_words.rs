@@ -37,6 +37,13 @@ const CONNECTION_ERRORS: &[&str] = &[
     "could not connect",
     "unable to connect",
     "failed to connect",
+    "failed to establish a new connection",
+    "connectionerror",
+    "connection error",
+    "communications link failure",
+    "nobrokersavailable",
+    "serverselectiontimeout",
+    "brokerunreachable",
     "can't connect",
     "no such host",
     "enotfound",
@@ -65,6 +72,12 @@ const EPILOGUES: &[&str] = &[
     "npm error code",
 ];
 
+/// The same, where a line says hardly anything else.
+const SHORT_EPILOGUES: &[&str] = &["aborting", "exiting", "startup failed", "terminating"];
+
+/// Words of a line that says hardly anything else, its level among them.
+const SHORT_WORDS_MAX: usize = 5;
+
 /// Says whether a line names a connection to something else that failed.
 pub(crate) fn is_connection_error(line: &str) -> bool {
     let line = line.to_ascii_lowercase();
@@ -86,7 +99,8 @@ pub(crate) fn is_connection_error(line: &str) -> bool {
 /// Of pairs of keys and values message and error are quoted. A long line is cut in its middle: who
 /// wraps errors writes the innermost last.
 pub(crate) fn quote(event: &Event) -> String {
-    let Some(message) = exception(event).or_else(|| event.attributes.text(keys::MESSAGE)) else {
+    let thrown = innermost(event).or_else(|| exception(event));
+    let Some(message) = thrown.or_else(|| event.attributes.text(keys::MESSAGE)) else {
         let named = event.attributes.text(keys::REASON).or(event.attributes.text(keys::SPAN_NAME));
         return named.map_or_else(|| event.kind.name().replace('_', " "), str::to_owned);
     };
@@ -183,7 +197,13 @@ pub(crate) fn last_words<'a>(view: &View<'a>, ended: &Event) -> Option<&'a Event
 
 fn is_epilogue(line: &Event) -> bool {
     let said = line.message().to_ascii_lowercase();
-    line.kind != Kind::Exception && EPILOGUES.iter().any(|mark| said.contains(mark))
+    let is_said = |marks: &[&str]| marks.iter().any(|mark| said.contains(mark));
+    let is_short = || {
+        let said = essence(line.message()).unwrap_or_else(|| line.message().to_owned());
+        let words = said.split_whitespace().filter(|word| word.contains(char::is_alphabetic));
+        words.count() <= SHORT_WORDS_MAX
+    };
+    line.kind != Kind::Exception && (is_said(EPILOGUES) || (is_said(SHORT_EPILOGUES) && is_short()))
 }
 
 /// Returns the line of a stack trace that names the exception, if the log line above it does not:
@@ -201,6 +221,18 @@ pub(crate) fn exception(event: &Event) -> Option<&str> {
             })
     };
     stack.lines().rev().find(is_named).filter(|_| !event.message().contains(class)).map(str::trim)
+}
+
+/// Returns the innermost cause that a stack trace names: those above it say where it was felt.
+pub(crate) fn innermost(event: &Event) -> Option<&str> {
+    const MARKS: &[&str] = &["Caused by: ", "---> "];
+    let stack = event.attributes.text(keys::STACKTRACE).filter(|_| is_line(event))?;
+    let cause = |line: &'_ str| {
+        let line = line.trim_start();
+        MARKS.iter().find_map(|mark| line.strip_prefix(mark).map(str::len))
+    };
+    let line = stack.lines().rev().find(|line| cause(line).is_some())?;
+    line.get(line.len() - cause(line)?..)
 }
 
 /// Finds the last rollout of the workload before the event.
@@ -255,12 +287,28 @@ mod tests {
     }
 
     #[test]
+    fn of_exceptions_that_caused_each_other_the_innermost_is_quoted() {
+        let stack = "a.B: no\n\tat c\nCaused by: d.E: worse\nCaused by: f.G: why\n\t... 3 more";
+        let words = format!("msg=\"a.B: no\" error=a.B exception.stacktrace=\"{stack}\"");
+        let told = events(&format!("0s a/b/c Exception {words}")).unwrap();
+        assert_eq!(quote(&told[0]), "\"f.G: why\"");
+    }
+
+    #[test]
     fn the_last_words_are_the_complaint_and_not_what_stands_below_it() {
         for (lines, want) in [
             ("0s a/b/c Log sev=error msg=no; 1s a/b/c Log msg=}", "no"),
             (
                 "0s a/b/c Log sev=error msg=why; 1s a/b/c Log sev=error msg=\"exited unexpectedly\"",
                 "why",
+            ),
+            (
+                "0s a/b/c Log sev=error msg=why; 1s a/b/c Log sev=error msg=\"startup failed, exiting\"",
+                "why",
+            ),
+            (
+                "0s a/b/c Log sev=error msg=one; 1s a/b/c Log sev=error msg=\"cannot read the key of the table, exiting\"",
+                "cannot read the key of the table, exiting",
             ),
             ("0s a/b/c Log msg=one; 1s a/b/c Log msg=two", "two"),
             ("0s a/b/d Log sev=error msg=other; 1s a/b/c Log msg=own", "own"),

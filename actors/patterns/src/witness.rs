@@ -80,7 +80,7 @@ pub(crate) fn was_asked_to_stop(end: &Event) -> bool {
 /// Touches the services that stand before the workload of a place, as their endpoints say: whoever
 /// calls them and is refused belongs to its incident.
 pub(crate) fn touch_services(view: &View<'_>, draft: Draft, place: &Place) -> Draft {
-    touch_services_of(view, draft, |other| other.is_same_workload(place))
+    touch_namesake(touch_services_of(view, draft, |other| other.is_same_workload(place)), place)
 }
 
 /// Touches the services that stand before the workloads of several events.
@@ -98,6 +98,18 @@ fn touch_services_of(view: &View<'_>, draft: Draft, is_theirs: impl Fn(&Place) -
         .filter_map(|change| Entity::service(&change.place))
         .collect();
     services.into_iter().fold(draft, Draft::touch)
+}
+
+/// Touches the service that bears the name of a place's workload, as it does as a rule, unless a
+/// service is known already: who looks once, or of late, saw no endpoints change.
+pub(crate) fn touch_namesake(draft: Draft, place: &Place) -> Draft {
+    let is_service = |thing: &Entity| matches!(thing, Entity::Service { .. });
+    let Some(owner) = place.workload.as_ref() else { return draft };
+    if draft.touches().iter().any(is_service) {
+        return draft;
+    }
+    let namespace = place.namespace.clone().unwrap_or_default();
+    draft.touch(Entity::Service { namespace, name: owner.name.clone() })
 }
 
 /// Returns the first event of these kinds in the container of `event`.

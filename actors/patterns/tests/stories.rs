@@ -40,6 +40,23 @@ const INCIDENTS: &[(&str, &str)] = &[
          1200ms svc:shop/web Span span=2 name=checkout status=error span_kind=server dur=990ms trace=5
          1s svc:shop/cart Span span=9 name=cart status=ok span_kind=server dur=9ms trace=6",
     ),
+    (
+        "bad_rollout",
+        "0s shop/x%cart RolloutStarted generation=7 image=shop/cart:v7 trace=1
+         100ms shop/x%cart RolloutStarted hash=newer image=shop/cart:v7 trace=1
+         2s shop/cart-newer-bbbbb/cart@n2%cart ContainerStarted restarts=0 hash=newer trace=1
+         4s shop/checkout-1/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=8080 trace=2
+         5s shop/checkout-1/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=8080 peer=cart trace=2
+         9s shop/checkout-1/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=8080 peer=cart trace=2",
+    ),
+    (
+        "scaled_away",
+        "0s shop/x%cart ObjectEvent reason=ScalingReplicaSet msg=\"Scaled down replica set cart-old from 2 to 0\" trace=1
+         1s shop/cart-1/cart@n1%cart ContainerKilling sev=info reason=Killing msg=\"Stopping container cart\" trace=1
+         4s svc:shop/front Span name=\"GET cart\" status=error span_kind=client peer=cart dur=80ms span=2 parent=1 msg=\"connection refused\" trace=9
+         4100ms svc:shop/front Span name=\"GET /\" status=error span_kind=server dur=90ms span=1 parent=8 trace=9
+         4200ms svc:shop/edge Span name=\"GET /\" status=error span_kind=server dur=95ms span=8 trace=9",
+    ),
 ];
 
 /// Why the pods of `cart` are gone or do not begin, as their own trace tells it.

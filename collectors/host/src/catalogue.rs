@@ -203,6 +203,7 @@ const KERNEL: &[Entry] = {
 const LINK_DOWN: &[(&str, &str)] = &[(keys::REASON, "LinkDown")];
 const NOT_READY: (&str, &str) = (keys::CONDITION, "Ready");
 const STEPPED: &[(&str, &str)] = &[(keys::REASON, "ClockStepped")];
+const DEADLOCK: &[(&str, &str)] = &[(keys::REASON, "Deadlock")];
 const EXPIRED: &[(&str, &str)] =
     &[(keys::REASON, "CertificateExpired"), (keys::ERROR_TYPE, "x509")];
 const UNTRUSTED: &[(&str, &str)] =
@@ -285,6 +286,7 @@ const PROCESS: &[Entry] = {
             .says(&[(keys::REASON, "EtcdNoLeader")]),
         process(&["etcdserver: mvcc: database space exceeded"], StorageFull, Storage, GRAVE)
             .says(&[(keys::REASON, "EtcdNoSpace")]),
+        calm(&["Found one Java-level deadlock"], Log, Other, BAD).says(DEADLOCK),
         calm(&["System clock was stepped by "], Log, Other, ODD).says(STEPPED),
         calm(&["System clock wrong by ", "seconds"], Log, Other, ODD).says(STEPPED),
         calm(&["System clock time unset or jumped backwards"], Log, Other, ODD).says(STEPPED),

@@ -143,6 +143,23 @@ mod tests {
     }
 
     #[test]
+    fn who_is_killed_again_and_again_is_not_well_because_it_runs_again() {
+        let pod = |restarts: u32| {
+            json!({ "metadata": { "name": "cart-1", "namespace": "shop", "uid": "p1" },
+            "status": { "phase": "Running", "containerStatuses": [{ "name": "cart",
+                "restartCount": restarts, "image": "", "imageID": "", "ready": true,
+                "state": { "running": {} }, "lastState": { "terminated": { "exitCode": 137,
+                    "reason": "OOMKilled", "finishedAt": "2026-01-02T02:40:00Z" } } }] } })
+        };
+        let snapshot = Snapshot::new(None, NOW);
+        for (restarts, news, want) in
+            [(3, News::Standing, 1), (2, News::Standing, 0), (3, News::Recent, 0)]
+        {
+            assert_eq!(told(&snapshot, "Pod", &pod(restarts), news).len(), want, "{restarts}");
+        }
+    }
+
+    #[test]
     fn an_event_that_stands_keeps_its_count_and_finds_its_pod() {
         let pod = json!({ "metadata": { "name": "cart-1", "namespace": "shop", "uid": "p1",
             "ownerReferences": [{ "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "cart",

@@ -312,6 +312,9 @@ pub mod keys {
     /// Id of the anomaly that this one repeats in the trace of its owner: services are compared by
     /// the original.
     pub const ANOMALY_OF: &str = "tapio.anomaly.of";
+    /// The services that are unlike at the same time and have nothing to do with this one, by name,
+    /// with commas between them.
+    pub const ANOMALY_APART: &str = "tapio.anomaly.apart";
     /// Which resource (`cpu`, `memory`, `io`, `open_files`, `processes`, `ports`, `watches`).
     pub const RESOURCE: &str = "tapio.resource";
 }

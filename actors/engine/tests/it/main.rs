@@ -1,5 +1,6 @@
 //! What the engine promises, shown on toy events and toy patterns.
 
+mod changes;
 mod incidents;
 mod log;
 mod regressions;

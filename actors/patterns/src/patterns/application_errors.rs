@@ -109,7 +109,7 @@ impl Pattern for Detector {
     fn detect(&self, view: &View<'_>) -> Vec<Draft> {
         let owners = by_owner(view.events().filter(|event| is_told(event)));
         let open = owners.into_iter().filter(|(_, errors)| !is_explained(view, errors));
-        open.filter_map(|(owner, errors)| draft(owner, &errors)).collect()
+        open.filter_map(|(owner, errors)| draft(owner, &errors, &others(view, &errors))).collect()
     }
 }
 
@@ -120,16 +120,33 @@ fn is_error(event: &Event) -> bool {
 /// Says whether it is an error, or a warning, of a log that is at hand as a whole, and says nothing that another
 /// pattern knows.
 fn is_told(event: &Event) -> bool {
+    is_line(event) && !is_known(event)
+}
+
+/// Says whether it is a line of which another pattern tells.
+fn is_known(event: &Event) -> bool {
+    certificate_expired::is_complaint(event)
+        || rbac_denied::is_denial(event)
+        || pool_exhaustion::is_told(event)
+        || stale_credentials::is_refused(event)
+}
+
+/// Names what the log says beside its errors that another pattern would tell of, were it said again.
+fn others(view: &View<'_>, errors: &[&Event]) -> String {
+    let is_other = |event: &&Event| {
+        is_line(event) && is_known(event) && errors.first().is_some_and(|own| of_owner(event, own))
+    };
+    let kinds: Vec<_> = kinds(view.events().filter(is_other)).into_values().collect();
+    if kinds.is_empty() { String::new() } else { format!("; it says as well: {}", named(&kinds)) }
+}
+
+fn is_line(event: &Event) -> bool {
     matches!(event.kind, Kind::Log | Kind::Exception)
         && event.source == Source::App
         && event.attributes.int(keys::SAMPLED).is_some()
         // That calls are slow is another story.
         && event.attributes.int(keys::DURATION).is_none()
         && (event.severity >= Severity::Warn || event.kind == Kind::Exception)
-        && !certificate_expired::is_complaint(event)
-        && !rbac_denied::is_denial(event)
-        && !pool_exhaustion::is_told(event)
-        && !stale_credentials::is_refused(event)
 }
 
 /// Names what a log at hand says again and again beside what another pattern tells of it: whoever
@@ -185,7 +202,7 @@ fn is_explained(view: &View<'_>, errors: &[&Event]) -> bool {
     })
 }
 
-fn draft(owner: Entity, errors: &[&Event]) -> Option<Draft> {
+fn draft(owner: Entity, errors: &[&Event], others: &str) -> Option<Draft> {
     let lines = errors.iter().filter_map(|error| error.attributes.int(keys::SAMPLED)).max()?;
     let kinds = kinds(errors.iter().copied());
     let total: i64 = kinds.values().map(|(number, _)| *number).sum();
@@ -206,7 +223,10 @@ fn draft(owner: Entity, errors: &[&Event]) -> Option<Draft> {
         .touching(&root.place)
         .sure(SURE)
         .title(format!("{who} writes errors again and again: {}", quote(root)))
-        .because(format!("{total} of {lines} lines of its log are errors: {}", named(&kinds)))
+        .because(format!(
+            "{total} of {lines} lines of its log are errors: {}{others}",
+            named(&kinds)
+        ))
         .advise("read what its log said before the first of them: kubectl logs POD")
         .advise("compare its version and configuration with those before: kubectl rollout history")
         .missing("what its log said on a good day")
@@ -236,6 +256,19 @@ mod tests {
         assert!(cause.contains("\"query failed: syntax error\" 10 times"), "{cause}");
         assert_eq!((draft.class(), draft.evidence().len()), (EvidenceClass::CoOccurrence, 4));
         assert_eq!(draft.subject().to_string(), "Deployment shop/cart");
+    }
+
+    #[test]
+    fn what_another_pattern_would_tell_of_is_named_beside_the_errors() {
+        let line = |words: &str| format!("0s a/b-1/b%b Log sev=error tapio.sampled=9 {words}");
+        let (expired, bad) = (line("msg=\"certificate expired\""), line("count=6 msg=bad"));
+        let draft = one(&format!("{expired}; {bad}")).unwrap();
+        let cause = draft.root_cause();
+        assert!(
+            cause.ends_with("\"bad\" 6 times; it says as well: \"certificate expired\""),
+            "{cause}"
+        );
+        assert_eq!(draft.evidence().len(), 1);
     }
 
     #[test]

@@ -2,9 +2,10 @@
 //!
 //! Evidence: a ConfigMap or Secret of the workload was changed, and afterwards its pods fail over
 //! that content: a complaint names a changed key or the object, or says that the configuration
-//! cannot be read; or an address changed, and connections fail since; or more of its requests fail
-//! than ever before, which makes the change a candidate. The change alone is no evidence, nor is a
-//! failure that speaks of something else.
+//! cannot be read; or an address changed, and connections fail since; or its pods began anew, or read
+//! it again, and only since then more of its requests fail than ever before, with lines that never
+//! were; or its callers are refused only since. Where they did not, requests that fail make the change
+//! a candidate. The change alone is no evidence, nor is a failure that speaks of something else.
 //! Root: the change of the object.
 //! Not this: `bad_rollout` (the image changed as well, and only pods of the new template fail);
 //! `missing_config` (the object is gone, and containers are never created); `cannot_start` (nothing
@@ -13,87 +14,21 @@
 //! First look: what changed: `kubectl get configmap NAME -o yaml` against the last version in Git,
 //! then the first complaint after it in `kubectl logs POD --previous`.
 
+mod scenes;
+
+use std::time::Duration;
+
 use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, Source, Text, keys};
 
+pub(crate) use self::scenes::SCENES;
 use super::{bad_rollout::has_new_image, stale_credentials::is_refused};
 use crate::{
-    Scene,
     last_words::{is_own_exit, last_words, quote},
     slowness::has_risen,
+    witness::{spot, touch_namesake, was_asked_to_stop},
     wording::{is_complaint, names, says},
 };
-
-/// Scenes whose cause is known.
-pub(crate) const SCENES: &[Scene] = &[
-    Scene::cause(
-        "bad_config",
-        "two consumers cannot read a value of one ConfigMap",
-        "0s shop/x%cart ConfigChanged okind=ConfigMap oname=env change=modified tapio.changed=LOG_LEVEL trace=1
-         0s shop/x%pay ConfigChanged okind=ConfigMap oname=env change=modified tapio.changed=LOG_LEVEL trace=2
-         5s shop/cart-1/cart@n1%cart ContainerStarted cid=c2 trace=1
-         6s shop/cart-1/cart@n1%cart Log sev=error msg=\"bad value of LOG_LEVEL: lound\" cid=c2 trace=1
-         7s shop/cart-1/cart@n1%cart ContainerTerminated exit=1 reason=Error cid=c2 trace=1
-         6s shop/pay-1/pay@n2%pay ContainerStarted cid=p2 trace=2
-         7s shop/pay-1/pay@n2%pay Log sev=error msg=\"LOG_LEVEL is not a level\" cid=p2 trace=2
-         8s shop/pay-1/pay@n2%pay ContainerTerminated exit=1 reason=Error cid=p2 trace=2
-         9s shop/pay-1/pay@n2%pay ContainerWaiting reason=CrashLoopBackOff trace=2",
-    ),
-    Scene::cause(
-        "bad_config",
-        "a Corefile with a slip, and names that do not resolve since",
-        "0s kube-system/x%coredns ConfigChanged okind=ConfigMap oname=coredns change=modified tapio.changed=Corefile trace=9
-         9s kube-system/coredns-1/coredns@n1%coredns Log sev=error trace=9 \
-            msg=\"plugin/reload: Corefile:6 - Error during parsing: Unknown directive 'forwrd'\"
-         10s kube-system/coredns-1/coredns@n1%coredns ContainerTerminated exit=1 reason=Error trace=9
-         12s shop/cart-1/cart@n1%cart DnsFailure dns=db.shop.svc.cluster.local rcode=timeout trace=1
-         17s shop/cart-1/cart@n1%cart DnsFailure dns=db.shop.svc.cluster.local rcode=timeout trace=1",
-    ),
-    Scene::cause(
-        "bad_config",
-        "an address was changed, and nobody listens there",
-        "0s shop/x%cart ConfigChanged okind=ConfigMap oname=env change=modified tapio.changed=DB_HOST
-         5s shop/cart-1/cart@n1%cart ContainerStarted cid=c2
-         7s shop/cart-1/cart@n1%cart ConnectRefused addr=10.0.0.8 port=5432 count=3",
-    ),
-    Scene::cause(
-        "bad_rollout",
-        "the image changed as well",
-        "0s shop/x%cart ConfigChanged okind=ConfigMap oname=env change=modified tapio.changed=LOG_LEVEL
-         1s shop/x%cart RolloutStarted hash=newer generation=7 image=shop/cart:v7
-         2s shop/cart-older-aaaaa/cart%cart ContainerStarted image=shop/cart:v6
-         3s shop/cart-newer-bbbbb/cart%cart Exception msg=\"NullPointerException\"
-         4s shop/cart-newer-ccccc/cart%cart Exception msg=\"NullPointerException\"",
-    ),
-    Scene::cause(
-        "missing_config",
-        "the object is gone",
-        "0s shop/x%cart ConfigChanged okind=ConfigMap oname=env change=deleted
-         5s shop/cart-1/cart@n1%cart ContainerCreateFailed reason=Failed msg=\"Error: configmap \\\"env\\\" not found\"
-         6s shop/cart-1/cart@n1%cart ContainerWaiting reason=CreateContainerConfigError msg=\"configmap \\\"env\\\" not found\"",
-    ),
-    Scene::unknown(
-        "bad_config",
-        "a container ends after the change and does not say why",
-        "0s shop/x%cart ConfigChanged okind=ConfigMap oname=env change=modified tapio.changed=LOG_LEVEL
-         5s shop/cart-1/cart@n1%cart ContainerStarted cid=c2
-         7s shop/cart-1/cart@n1%cart ContainerTerminated exit=1 reason=Error cid=c2",
-    ),
-    Scene::unknown(
-        "bad_config",
-        "more requests fail than ever since the change, and nobody says over what",
-        r#"0s shop/x%cart ConfigChanged okind=ConfigMap oname=env change=modified tapio.changed=LOG_LEVEL trace=2
-         75s svc:shop/cart%cart Anomaly anomaly=error_rate how=rose score=60.0 was=0.002 is=0.3 msg="30 % of the requests to cart fail by themselves; it was 0.2 %"
-         75s svc:shop/cart%cart Anomaly anomaly=error_rate how=rose score=60.0 was=0.002 is=0.3 msg="30 % of the requests to cart fail by themselves; it was 0.2 %" tapio.anomaly.of=a trace=2"#,
-    ),
-    Scene::healthy(
-        "a change, restarts, and a complaint about something else",
-        "0s shop/x%cart ConfigChanged okind=ConfigMap oname=env change=modified tapio.changed=LOG_LEVEL
-         5s shop/cart-2/cart@n1%cart ContainerStarted cid=c2
-         8s shop/cart-2@n1%cart PodReadiness status=true
-         9s shop/cart-2/cart@n1%cart Exception msg=\"order 17 was rejected: card expired\"",
-    ),
-];
 
 const SPEC: Spec = Spec {
     slug: "bad_config",
@@ -156,6 +91,23 @@ const OF_ADDRESSES: &[&str] = &[
     "broker", "brokers", "dsn",
 ];
 
+/// What a process writes that reads its configuration again, in lower case.
+const OF_RELOADS: &[&str] = &[
+    "reload",
+    "re-read",
+    "reread",
+    "config changed",
+    "configuration changed",
+    "configuration updated",
+    "new configuration",
+];
+
+/// How long after its pods began a change may be blamed by those who call them.
+const LATELY: Duration = Duration::from_secs(120);
+
+/// How long after a change pods begin that begin because of it.
+const READ_WITHIN: Duration = Duration::from_secs(60);
+
 /// Finds workloads that fail over content they were given.
 #[derive(Debug)]
 pub(crate) struct Detector;
@@ -217,7 +169,7 @@ fn draft(view: &View<'_>, change: &Event) -> Option<Draft> {
         }
         failures.push((event, how));
     }
-    let (first, how) = failures.first()?;
+    let Some((first, how)) = failures.first() else { return deaf(view, change) };
     let subject = Entity::owner(&first.place)?;
     let (kind, name) = object(change);
     let (kind, name) = (kind.unwrap_or("ConfigMap"), name.unwrap_or("a configuration object"));
@@ -245,19 +197,95 @@ fn draft(view: &View<'_>, change: &Event) -> Option<Draft> {
     if let Some(ended) = ended {
         draft = draft.symptom(ended, "a container ended").touching(&ended.place);
     }
-    let is_named = failures.iter().any(|(_, how)| *how != Mechanism::Failing);
-    Some(judge(view, draft, change, is_named))
+    if failures.iter().any(|(_, how)| *how != Mechanism::Failing) {
+        return Some(judge(view, draft, change));
+    }
+    Some(failing(view, draft, change, first))
 }
 
-/// Says what keeps the change from being a verdict.
-fn judge(view: &View<'_>, draft: Draft, change: &Event, is_named: bool) -> Draft {
-    if !is_named {
+/// Tells of requests that fail and of which nobody says over what: the change is to blame if it came
+/// to be read, and all was well until then.
+fn failing(view: &View<'_>, draft: Draft, change: &Event, first: &Event) -> Draft {
+    let is_new = |line: &&Event| {
+        let is = |key, word| line.attributes.text(key) == Some(word);
+        is(keys::ANOMALY_SIGNAL, "log_template") && is(keys::ANOMALY_CHANGE, "appeared")
+    };
+    let lines: Vec<_> =
+        view.of(Kind::Anomaly).filter(|line| is_of(line, change)).filter(is_new).collect();
+    let began = lines.iter().map(|line| line.order()).chain([first.order()]).min();
+    let read = took_effect(view, change).filter(|read| began.is_some_and(|at| read.order() < at));
+    let (Some(read), Some(line)) = (read, lines.first()) else {
         return draft.missing("a complaint that names what changed").or(
             "service_abnormal",
             "it fails for another reason, and the change only came before",
             "take the change back for one pod, and see whether its requests still fail",
         );
+    };
+    let draft = draft.step(read, words_of(read)).step(line, quote(line));
+    judge(view, draft.missing("a complaint that names what changed"), change)
+}
+
+/// Finds how the workload came to read what changed: a container of it that began anew, or a line that
+/// says so.
+fn took_effect<'a>(view: &View<'a>, change: &Event) -> Option<&'a Event> {
+    view.events().find(|event| {
+        let is_read = event.kind == Kind::Log && says(event, OF_RELOADS);
+        event.order() > change.order()
+            && is_of(event, change)
+            && (event.kind == Kind::ContainerStarted || is_read)
+    })
+}
+
+fn words_of(read: &Event) -> String {
+    if read.kind == Kind::Log {
+        return format!("it reads its configuration again: {}", quote(read));
     }
+    format!("{} began, and reads what changed", spot(&read.place))
+}
+
+/// Returns the change as one that waits for callers who are refused: its pods began anew, and nothing
+/// is seen to fail in them.
+fn deaf(view: &View<'_>, change: &Event) -> Option<Draft> {
+    let read = took_effect(view, change).filter(|read| read.kind == Kind::ContainerStarted)?;
+    let is_hurt = |event: &Event| {
+        matches!(event.kind, Kind::ContainerWaiting | Kind::OomKill | Kind::ContainerCreateFailed)
+            || (event.kind == Kind::ContainerTerminated && !was_asked_to_stop(event))
+    };
+    let mut after = view.events().filter(|event| event.order() > change.order());
+    let mut rollouts = view.of(Kind::RolloutStarted).filter(|rollout| is_of(rollout, change));
+    if after.any(|event| is_of(event, change) && is_hurt(event))
+        || view.now().since(read.time) > LATELY
+        || read.time.since(change.time) > READ_WITHIN
+        || rollouts.any(|rollout| has_new_image(view, rollout))
+    {
+        return None;
+    }
+    let subject = Entity::owner(&read.place)?;
+    let (kind, name) = object(change);
+    let (kind, name) = (kind.unwrap_or("ConfigMap"), name.unwrap_or("a configuration object"));
+    let changed = changed(change).collect::<Vec<_>>().join(", ");
+    let draft = Draft::new(
+        subject.clone(),
+        EvidenceClass::ObjectStatus,
+        change,
+        format!("{kind} {name}: {changed}"),
+    );
+    let draft = touch_namesake(draft.touching(&change.place).touching(&read.place), &read.place)
+        .title(format!(
+            "{subject} does not listen where it is called, with what {kind} {name} holds now"
+        ))
+        .because(format!(
+            "{kind} {name} changed ({changed}), its pods began anew, and callers are refused since"
+        ))
+        .step(read, words_of(read))
+        .advise(format!("take the change of {kind} {name} back, then restart its pods"))
+        .rule_out("cannot_start", "its pods run", &[read])
+        .rule_out("bad_rollout", "no other image came", &[]);
+    Some(draft.candidate(&["connection_failed"]))
+}
+
+/// Says what keeps the change from being a verdict.
+fn judge(view: &View<'_>, draft: Draft, change: &Event) -> Draft {
     let mut rollouts = view.of(Kind::RolloutStarted).filter(|rollout| is_of(rollout, change));
     let Some(rollout) = rollouts.next() else {
         return draft.rule_out("bad_rollout", "no rollout began", &[]);

@@ -2,8 +2,8 @@
 //!
 //! Evidence: a rollout, then failures only in pods of the new template (by template hash), with old
 //! pods at work beside them, or new pods that end by themselves; or more requests that fail by
-//! themselves than ever before, of which nobody says to which pods they went. A change alone is no
-//! evidence.
+//! themselves than ever before, of which nobody says to which pods they went; or new pods that run,
+//! and callers who are refused only since. A change alone is no evidence.
 //! Root: the start of the rollout.
 //! Not this: `bad_config` (a ConfigMap or Secret changed too, and the image did not);
 //! `cascading_dependency` and `connection_failed` (old and new pods are equally bad, or failed
@@ -13,6 +13,7 @@
 //! First look: `kubectl rollout history` and `kubectl rollout undo`; compare
 //! `kubectl logs -l pod-template-hash=NEW` with the old hash.
 
+mod deaf;
 mod scenes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,6 +70,7 @@ struct Seen<'a> {
     unlike: Vec<&'a Event>,
     old_at_work: Option<&'a Event>,
     never_ran: bool,
+    life: deaf::Life<'a>,
 }
 
 impl Pattern for Detector {
@@ -109,9 +111,11 @@ impl<'a> Seen<'a> {
                 return None;
             }
             if event.id == rollout.id {
+                seen.life.note(event, Age::Unknown);
                 continue;
             }
             let age = age(event, rollout);
+            seen.life.note(event, age);
             let is_before = event.order() < rollout.order();
             let is_crash = is_own_exit(event);
             let is_unlike = has_risen(event, "error_rate");
@@ -178,7 +182,10 @@ fn draft(view: &View<'_>, workload: &Entity, rollout: &Event, seen: &Seen<'_>) -
     if !seen.fails() {
         // A stall without a failing process: another pattern knows, or the pods were never placed.
         let is_open = !seen.stalls.is_empty() && !seen.never_ran;
-        return is_open.then(|| stalled(draft, workload, &version));
+        if is_open {
+            return Some(stalled(draft, workload, &version));
+        }
+        return deaf::candidate(view, draft, (workload, &version), rollout, seen);
     }
     let failures =
         || seen.crashes.iter().chain(&seen.errors).chain(&seen.unknown).chain(&seen.unlike);

@@ -21,11 +21,13 @@ use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, Severity, Text, keys};
 
 pub(crate) use self::scenes::SCENES;
-use super::{api_server_overload::is_lease_lost, init_deadlock::waits_for};
+use super::{
+    api_server_overload::is_lease_lost, connection_failed::peer_service, init_deadlock::waits_for,
+};
 use crate::{
     last_words::{
-        START, exception, is_connection_error, is_crash, is_line, is_own_exit, last_words, quote,
-        rollout_before,
+        START, exception, innermost, is_connection_error, is_crash, is_line, is_own_exit,
+        last_words, quote, rollout_before,
     },
     witness::{same_container, touch_services},
 };
@@ -215,6 +217,7 @@ fn is_connection_failure(line: &Event) -> bool {
 /// the connection's failure is seen as well, that is the story. If only its own words tell of it, and
 /// it ends so time and again, what they name cannot be reached.
 fn unconnected(draft: Draft, label: &str, words: &Event, failed: &Event) -> Draft {
+    let draft = peer_service(words).into_iter().fold(draft, Draft::touch);
     let draft = draft
         .advise("see whether what the last line names runs, and listens")
         .missing("the failed connection itself");
@@ -333,7 +336,7 @@ fn executable(said: &[Option<&Event>]) -> Option<String> {
 /// Returns what an event says, in lower case. Python names the variable that is missing, and not
 /// what it is missing of.
 fn said(event: &Event) -> String {
-    let named = exception(event).unwrap_or_default();
+    let named = innermost(event).or_else(|| exception(event)).unwrap_or_default();
     let stack = event.attributes.text(keys::STACKTRACE).unwrap_or_default();
     let is_key = event.attributes.text(keys::ERROR_TYPE) == Some("KeyError");
     let environ = if is_key && stack.contains("environ") { " environ" } else { "" };

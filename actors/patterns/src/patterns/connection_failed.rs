@@ -11,15 +11,22 @@
 //! caller's pod `nc -vz PEER PORT` and `nslookup PEER`.
 
 mod fatal;
+mod names;
 mod scenes;
+mod search;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, time::Duration};
 
 use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, Place, Source, Text, keys};
 
-use self::fatal::{Restarted, is_all_it_says, is_fatal};
+pub(super) use self::names::{peer, peer_service, subject};
 pub(crate) use self::scenes::SCENES;
+use self::{
+    fatal::{Restarted, is_all_it_says, is_fatal},
+    names::Names,
+    search::is_search_guess,
+};
 use super::{conntrack_full::is_full, dns_failure};
 use crate::witness::{count, may_share_node, quoted, times};
 
@@ -33,6 +40,12 @@ const SPEC: Spec = Spec {
 /// SYNs go again after 1, 3 and 7 s: three without an answer are seven seconds of silence, and no
 /// single loss.
 const SYN_RETRANSMITS_MIN: i64 = 3;
+
+/// A caller that is refused so soon after it began was never answered.
+const FIRST_MOMENT: Duration = Duration::from_secs(5);
+
+/// Why silence is nothing that a process brings about which does not listen.
+const NOBODY_REFUSES: &str = "no RST came back: where nobody listens, callers are refused";
 
 /// What an attempt came to; a question for a name says it itself.
 const WORDS: &[(Kind, &str)] = &[
@@ -54,20 +67,26 @@ impl Pattern for Detector {
     fn detect(&self, view: &View<'_>) -> Vec<Draft> {
         let mut edges: BTreeMap<Entity, Vec<&Event>> = BTreeMap::new();
         let woken = |event: &&Event| SPEC.wakes_on.contains(&event.kind);
+        let names = Names::of(view, SPEC.wakes_on);
         // The name service's own failure is one story, however many ask it.
         let no_names = dns_failure::holds(view);
         for event in view.events().filter(|event| woken(event) || event.kind == Kind::TcpReset) {
             let is_others =
                 is_search_guess(view, event) || (no_names && dns_failure::is_asked(event));
-            if let Some(subject) = subject(event).filter(|_| !is_others) {
+            if let Some(subject) = names.subject(event).filter(|_| !is_others) {
                 edges.entry(subject).or_default().push(event);
             }
         }
-        edges.into_iter().filter_map(|(subject, events)| draft(view, subject, &events)).collect()
+        let edges = edges.into_iter();
+        edges.filter_map(|(subject, events)| draft((view, &names), subject, &events)).collect()
     }
 }
 
-fn draft(view: &View<'_>, subject: Entity, events: &[&Event]) -> Option<Draft> {
+fn draft<'a>(
+    (view, names): (&View<'a>, &Names<'a>),
+    subject: Entity,
+    events: &[&'a Event],
+) -> Option<Draft> {
     let of = |kind| events.iter().copied().filter(move |event| event.kind == kind);
     let shown = |kind| {
         let events: Vec<_> = of(kind).collect();
@@ -86,18 +105,18 @@ fn draft(view: &View<'_>, subject: Entity, events: &[&Event]) -> Option<Draft> {
     let again: i64 = of(Kind::SynRetransmit).map(count).sum();
     // An RST proves that packets pass, whatever else timed out.
     if let Some(first) = refused.first() {
-        let draft = begin(subject, first, &refused, "was refused");
-        return Some(told_refused(view, draft, first, &silent));
+        let draft = begin(names, subject, &refused, "was refused")?;
+        return Some(told_refused((view, names), draft, first, &silent));
     }
     if let Some(first) = unnamed.first() {
-        return Some(told_unnamed(begin(subject, first, &unnamed, "did not resolve"), first));
+        return Some(told_unnamed(begin(names, subject, &unnamed, "did not resolve")?, first));
     }
     let gave_up = silent.iter().any(|event| event.kind == Kind::ConnectTimeout);
     if !(gave_up || again >= SYN_RETRANSMITS_MIN) || !is_shown(view, &silent) {
         return None;
     }
     let reset = of(Kind::TcpReset).next();
-    told_silent(view, subject, &silent, reset)
+    told_silent((view, names), subject, &silent, reset)
 }
 
 /// Says whether there is more than one line of an application: one may quote somebody else, or be
@@ -111,7 +130,8 @@ fn is_shown(view: &View<'_>, events: &[&Event]) -> bool {
 }
 
 /// Begins a draft in the words all its kinds share.
-fn begin(subject: Entity, root: &Event, events: &[&Event], how: &str) -> Draft {
+fn begin<'a>(names: &Names<'a>, subject: Entity, events: &[&'a Event], how: &str) -> Option<Draft> {
+    let root = *events.first()?;
     let class = match root.source {
         Source::Kernel | Source::Network => EvidenceClass::KernelProof,
         Source::Kubernetes | Source::Journal | Source::Cgroup => EvidenceClass::EventText,
@@ -119,22 +139,28 @@ fn begin(subject: Entity, root: &Event, events: &[&Event], how: &str) -> Draft {
         Source::App => EvidenceClass::LogTemplate,
     };
     let total: i64 = events.iter().map(|event| count(event)).sum();
-    let peer = peer(root);
+    let peer = names.peer(root);
     let caller = caller(&root.place);
-    let mut draft = Draft::new(subject, class, root, attempt(root))
+    let mut draft = Draft::new(subject, class, root, attempt_at(root, &peer))
         .touching(&root.place)
         .because(format!("{caller} to {peer} {how}{}{}", times(total), quoted(root)));
-    if let Some(service) = peer_service(root) {
-        draft = draft.touch(service);
-    }
+    // What was told of the address before its name was known is told anew by name.
+    let known = names.entity(root).into_iter().chain(self::subject(root));
+    draft = known.fold(draft, Draft::touch);
     for event in events {
-        draft = draft.symptom(event, attempt(event)).touching(&event.place);
+        let told = attempt_at(event, &names.peer(event));
+        draft = draft.symptom(event, told).touching(&event.place);
     }
-    draft
+    Some(draft)
 }
 
-fn told_refused(view: &View<'_>, draft: Draft, root: &Event, silent: &[&Event]) -> Draft {
-    let (caller, peer) = (caller(&root.place), peer(root));
+fn told_refused<'a>(
+    (view, names): (&View<'a>, &Names<'a>),
+    draft: Draft,
+    root: &'a Event,
+    silent: &[&Event],
+) -> Draft {
+    let (caller, peer) = (caller(&root.place), names.peer(root));
     let mut draft = draft
         .title(format!("{caller} is refused by {peer}: nobody listens there"))
         .advise(format!(
@@ -147,12 +173,31 @@ fn told_refused(view: &View<'_>, draft: Draft, root: &Event, silent: &[&Event]) 
     }
     let empty = view.find(Kind::EndpointsChanged, |change| {
         change.attributes.int(keys::ENDPOINTS_READY) == Some(0)
-            && change.place.service.as_deref() == root.attributes.text(keys::PEER_SERVICE)
+            && change.place.service.as_deref() == names.service(root)
     });
+    if let Some(own) = view.events().rfind(|event| is_beginning(event, root)) {
+        // Whoever never reached a peer does not know that others did.
+        let because = "the caller was refused from its first moment on";
+        draft = draft.rule_out("bad_rollout", because, &[own]);
+        draft = draft.rule_out("bad_config", because, &[own]);
+    }
     match empty {
         Some(change) => draft.step(change, format!("{peer} has no ready endpoint")),
         None => draft,
     }
+}
+
+/// Says whether the caller began, as a new version or for the first time, just before it was refused.
+fn is_beginning(event: &Event, refused: &Event) -> bool {
+    let is_start = event.kind == Kind::RolloutStarted
+        || (event.kind == Kind::ContainerStarted
+            && event.attributes.int(keys::RESTART_COUNT).unwrap_or_default() == 0);
+    let is_its_own =
+        event.place.is_same_workload(&refused.place) || event.place.is_same_pod(&refused.place);
+    is_start
+        && is_its_own
+        && event.order() < refused.order()
+        && refused.time.since(event.time) <= FIRST_MOMENT
 }
 
 fn told_unnamed(draft: Draft, root: &Event) -> Draft {
@@ -173,6 +218,8 @@ fn told_unnamed(draft: Draft, root: &Event) -> Draft {
     };
     let draft = draft.title(format!("{caller} cannot resolve {name}: {what}")).advise(cure);
     if what == "the name does not exist" {
+        let named = root.attributes.text(keys::DNS_NAME).map(|name| names::service(name, root));
+        let draft = named.into_iter().fold(draft, Draft::touch);
         return draft.rule_out("dns_failure", "the name server answered", &[root]);
     }
     // A node that drops packets loses its questions first: its story tells why.
@@ -183,10 +230,10 @@ fn told_unnamed(draft: Draft, root: &Event) -> Draft {
     draft.touch(Entity::Service { namespace: "kube-system".into(), name: "kube-dns".into() })
 }
 
-fn told_silent(
-    view: &View<'_>,
+fn told_silent<'a>(
+    (view, names): (&View<'a>, &Names<'a>),
     subject: Entity,
-    silent: &[&Event],
+    silent: &[&'a Event],
     reset: Option<&Event>,
 ) -> Option<Draft> {
     let (first, last) = (silent.first()?, silent.last()?);
@@ -195,8 +242,10 @@ fn told_silent(
     if view.events().any(|full| is_cause(&full) && may_share_node(full, first)) {
         return None;
     }
-    let (caller, peer) = (caller(&first.place), peer(first));
-    let draft = begin(subject, first, silent, "got no answer");
+    let (caller, peer) = (caller(&first.place), names.peer(first));
+    let draft = begin(names, subject, silent, "got no answer")?
+        .rule_out("bad_rollout", NOBODY_REFUSES, &[])
+        .rule_out("bad_config", NOBODY_REFUSES, &[]);
     // If the node drops packets, or the network does around it, its story tells why.
     let draft = Entity::node(&first.place).into_iter().fold(draft, Draft::touch);
     if let Some(reset) = reset {
@@ -241,15 +290,6 @@ fn told_silent(
     Some(draft.rule_out("selector_mismatch", "no RST came back: nobody refuses", &[]))
 }
 
-/// Returns the edge between both ends, or the place if the other end is unknown.
-pub(super) fn subject(event: &Event) -> Option<Entity> {
-    let to = event.attributes.text(keys::PEER_SERVICE).map(Text::from).or_else(|| address(event));
-    match to {
-        Some(to) => Some(Entity::Edge { from: caller(&event.place), to }),
-        None => Entity::narrowest(&event.place),
-    }
-}
-
 /// Returns the name of the workload at a place, or what else there is.
 pub(super) fn workload_name(place: &Place) -> Text {
     place.workload.as_ref().map_or_else(|| caller(place), |workload| workload.name.clone())
@@ -259,70 +299,16 @@ pub(super) fn caller(place: &Place) -> Text {
     place.service_name().cloned().unwrap_or_else(|| place.label().into())
 }
 
-fn address(event: &Event) -> Option<Text> {
-    let text = |key| event.attributes.text(key).map(Text::from);
-    let host = text(keys::PEER_ADDRESS).or_else(|| text(keys::DNS_NAME))?;
-    let port = event.attributes.int(keys::PEER_PORT);
-    Some(port.map_or(host.clone(), |port| format!("{host}:{port}").into()))
-}
-
-/// Names the other end: `db (10.0.0.7:5432)`.
-pub(super) fn peer(event: &Event) -> String {
-    match (event.attributes.text(keys::PEER_SERVICE), address(event)) {
-        (Some(service), Some(address)) => format!("{service} ({address})"),
-        (Some(service), None) => service.to_owned(),
-        (None, Some(address)) => address.to_string(),
-        (None, None) => "an unknown peer".to_owned(),
-    }
-}
-
-/// Returns the service at the other end; a cluster name says its namespace itself. A line names it
-/// as the application calls it, which is a service's name unless it is an address.
-pub(super) fn peer_service(event: &Event) -> Option<Entity> {
-    let is_name = |host: &&str| *host != "localhost" && host.parse::<IpAddr>().is_err();
-    let called = || event.attributes.text(keys::PEER_ADDRESS).filter(is_name);
-    let name = event.attributes.text(keys::PEER_SERVICE).or_else(called)?;
-    let mut labels = name.split('.');
-    let (name, namespace) = match (labels.next(), labels.next(), labels.next()) {
-        (Some(name), Some(namespace), None | Some("svc")) => (name, Some(namespace.into())),
-        _ => (name, event.place.namespace.clone()),
-    };
-    Some(Entity::Service { namespace: namespace.unwrap_or_default(), name: name.into() })
-}
-
-/// Says whether the name is a step of a resolver's walk through its search list, which fails every
-/// day: `api.example.com.shop.svc.cluster.local`. Applications report the last answer only.
-fn is_search_guess(view: &View<'_>, event: &Event) -> bool {
-    let Some(name) = unknown_cluster_name(event) else { return false };
-    let labels: Vec<_> = name.split('.').collect();
-    let [host, scope, "svc"] = labels.as_slice() else { return true };
-    // `example.com.svc` and `db.shop.svc` look alike: the walk's other steps tell them apart, and
-    // a walk in vain ends with the bare name.
-    let (two, one, whole) = (format!("{host}.{scope}."), format!("{host}.svc"), format!("{name}."));
-    view.of(Kind::DnsFailure)
-        .filter(|other| other.place.is_same_pod(&event.place) || other.place == event.place)
-        .filter_map(unknown_cluster_name)
-        .any(|other| other == one || (other.starts_with(&two) && !is_or_begins(other, &whole)))
-}
-
-/// Returns the name without the cluster's domain, if the wire says that there is none such.
-fn unknown_cluster_name(event: &Event) -> Option<&str> {
-    let name = event.attributes.text(keys::DNS_NAME)?.trim_end_matches('.');
-    let is_unknown = event.source == Source::Network
-        && event.attributes.text(keys::DNS_RCODE) == Some("nxdomain");
-    name.strip_suffix(".cluster.local").filter(|_| is_unknown)
-}
-
-/// Says whether `name` is `whole` without its last point, or goes on after it.
-fn is_or_begins(name: &str, whole: &str) -> bool {
-    name.starts_with(whole) || whole.strip_suffix('.') == Some(name)
-}
-
 pub(super) fn attempt(event: &Event) -> String {
+    attempt_at(event, &peer(event))
+}
+
+/// Says what became of an attempt to reach `peer`.
+fn attempt_at(event: &Event, peer: &str) -> String {
     let again = times(count(event));
     let what = WORDS.iter().find_map(|(kind, what)| (*kind == event.kind).then_some(*what));
     let what = what.or_else(|| event.attributes.text(keys::DNS_RCODE)).unwrap_or("not resolved");
-    format!("{what}{again}: {}", peer(event))
+    format!("{what}{again}: {peer}")
 }
 
 #[cfg(test)]
@@ -386,7 +372,11 @@ mod tests {
     fn silence_means_that_packets_are_dropped() {
         let draft = one(SILENT).unwrap();
         assert!(draft.headline().ends_with("packets are dropped"), "{}", draft.headline());
-        assert_eq!(draft.ruled_out()[0].pattern, "selector_mismatch");
+        let ruled_out = draft.ruled_out().iter().map(|it| it.pattern.as_str());
+        assert_eq!(
+            ruled_out.collect::<Vec<_>>(),
+            ["bad_rollout", "bad_config", "selector_mismatch"]
+        );
         assert!(draft.touches().contains(&Entity::Node { name: "n1".into() }));
         let reset = "5s shop/cart-1/cart@n1%cart TcpReset peer=db addr=10.0.0.7 port=5432";
         let draft = one(&format!("{SILENT}\n{reset}")).unwrap();

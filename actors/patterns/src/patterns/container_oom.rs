@@ -31,6 +31,7 @@ const SPEC: Spec = Spec {
     title: "Container killed at its memory limit",
     wakes_on: &[Kind::OomKill, Kind::OomKillCounted, Kind::ContainerTerminated, Kind::UnitFailed],
     leads_to: &[
+        "cannot_start",
         "node_not_ready",
         "readiness_lost",
         "connection_failed",

@@ -111,6 +111,16 @@ const CAUSES: &[(&[&str], &str, &str)] = &[
         "set requests of the resource it scales by, in every container of the pod",
     ),
     (
+        &[
+            "external.metrics.k8s.io)",
+            "custom.metrics.k8s.io)",
+            "no custom metrics api",
+            "no external metrics api",
+        ],
+        "nobody serves the metric that it scales by",
+        "install the adapter that serves this metric: kubectl get apiservices",
+    ),
+    (
         &["could not find the requested resource", "no matches for kind", "not registered"],
         "there is no metrics server",
         "install the metrics server or adapter that serves this metric",

@@ -95,6 +95,7 @@ const SPEC: Spec = Spec {
     title: "Image cannot be pulled",
     wakes_on: &[Kind::ImagePullFailed, Kind::ContainerWaiting],
     leads_to: &[
+        "cannot_start",
         "readiness_lost",
         "connection_failed",
         "cascading_dependency",

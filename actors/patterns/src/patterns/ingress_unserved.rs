@@ -116,7 +116,7 @@ fn draft(first: &Event, events: &[&Event]) -> Option<Draft> {
         return Some(
             draft
                 .title(format!("{subject} leads to nobody: {led}"))
-                .because(format!("{subject} names a Service that is not there: {said}")),
+                .because(format!("{subject} names what is not there: {said}")),
         );
     }
     if reason(first) == Some("IngressClassNotFound") {

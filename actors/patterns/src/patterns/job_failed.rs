@@ -180,7 +180,17 @@ fn draft(view: &View<'_>, subject: Entity, failures: &[&Event]) -> Option<Draft>
     };
     if is_late(first) {
         let ran = view.events().filter(of_job).find(|event| is_at_work(event));
-        return Some(told_late(draft, &name, ran));
+        let made = view.events().filter(of_job).find(|event| is_made(event));
+        // What keeps a pod from running says so.
+        let is_kept = view
+            .events()
+            .filter(of_job)
+            .any(|event| event.severity >= Severity::Warn && event.kind != Kind::JobFailed);
+        let draft = match made {
+            Some(made) => draft.step(made, "a pod of it was made"),
+            None => draft,
+        };
+        return Some(told_late(draft, &name, ran.or_else(|| made.filter(|_| !is_kept))));
     }
     let how = end.map(|end| format!(": its last pod ended with {}", ending(end)));
     let said = words.map(|words| format!("; it said {}", quote(words))).unwrap_or_default();
@@ -210,6 +220,11 @@ fn draft(view: &View<'_>, subject: Entity, failures: &[&Event]) -> Option<Draft>
 fn told_late(draft: Draft, name: &Entity, ran: Option<&Event>) -> Draft {
     let draft = draft.title(format!("{name} took longer than it may"));
     match ran {
+        Some(event) if is_made(event) => draft
+            .because(format!("{name} was not done when its deadline passed"))
+            .missing("a pod of it that ran")
+            .advise("find what made it slow, or raise activeDeadlineSeconds")
+            .rule_out("unschedulable", "a pod of it was made, and nothing kept it", &[event]),
         Some(event) => draft
             .step(event, "a pod of it ran")
             .because(format!("{name} ran, and was not done when its deadline passed"))
@@ -225,6 +240,10 @@ fn told_late(draft: Draft, name: &Entity, ran: Option<&Event>) -> Draft {
                 "kubectl get pods of the Job: Pending means that they never ran",
             ),
     }
+}
+
+fn is_made(event: &Event) -> bool {
+    event.attributes.text(keys::REASON) == Some("SuccessfulCreate")
 }
 
 fn is_at_work(event: &Event) -> bool {
@@ -306,6 +325,12 @@ mod tests {
         let ran = "0s ops/backup-29-a/b%CronJob/backup ContainerStarted";
         let draft = one(&format!("{ran}; {late}")).unwrap();
         assert!(draft.doubt().is_none() && draft.root_cause().contains("was not done"));
+        let made =
+            "0s ops/x%CronJob/backup ObjectEvent reason=SuccessfulCreate okind=Job oname=backup-29";
+        let draft = one(&format!("{made}; {late}")).unwrap();
+        assert!(draft.doubt().is_none() && draft.root_cause().contains("was not done"));
+        let kept = "1s ops/b%CronJob/backup ObjectEvent reason=FailedScheduling sev=warn";
+        assert!(one(&format!("{made}; {kept}; {late}")).unwrap().doubt().is_some());
     }
 
     #[test]

@@ -143,7 +143,9 @@ fn decide(view: &View<'_>, killings: &[&Event]) -> Option<Draft> {
         return None;
     }
     let mine = || view.events().filter(|event| same_container(event, killing));
-    let failed = mine().find(|event| is_deadly(event) && not_before(killing, event));
+    let before = || mine().find(|event| is_deadly(event) && not_before(killing, event));
+    // An account of several failures bears the time of the last.
+    let failed = before().or_else(|| mine().find(|event| is_deadly(event) && count(event) > 1));
     let (root, place) = (failed.unwrap_or(killing), spot(&killing.place));
     let probe = match failed.and_then(|failed| failed.attributes.text(keys::PROBE)) {
         Some("startup") => "startup",
@@ -155,14 +157,24 @@ fn decide(view: &View<'_>, killings: &[&Event]) -> Option<Draft> {
     let failures: i64 = mine().filter(|event| is_deadly(event)).map(count).max().unwrap_or(0);
     let failures = times(failures);
     let subject = Entity::narrowest(&killing.place)?;
+    let words = deadlock(view, killing);
+    let why = words.map_or("", |_| ": its threads wait for each other (a deadlock)");
     let draft = Draft::new(subject, EvidenceClass::EventText, root, text(root))
         .touching(&killing.place)
-        .title(format!("The kubelet killed {place}{again}: its {probe} probe failed{failures}"))
+        .title(format!(
+            "The kubelet killed {place}{again}: its {probe} probe failed{failures}{why}"
+        ))
         .because(format!(
             "The {probe} probe of {place} failed{failures}, so the kubelet killed and restarted \
-                it{}.",
+                it{}{why}.",
             quoted(root)
         ));
+    let draft = match words {
+        Some(words) => draft.step(words, "its runtime found a deadlock").advise(
+            "Read the stacks below the line: two places take the same locks in two orders.",
+        ),
+        None => draft,
+    };
     let draft = touch_services(view, draft, &killing.place);
     let draft = mine().fold(draft, |draft, event| cite(draft, event, killing));
     let draft = slowed(view, draft, killing);
@@ -182,6 +194,14 @@ fn decide(view: &View<'_>, killings: &[&Event]) -> Option<Draft> {
         "Raise timeout and failureThreshold of the {probe} probe; a slow start wants a \
             startupProbe."
     )))
+}
+
+/// Finds what a runtime says of threads that wait for each other. It prints them when it is asked
+/// to, as the container is still up or on its way out.
+fn deadlock<'a>(view: &View<'a>, killing: &Event) -> Option<&'a Event> {
+    view.find(Kind::Log, |line| {
+        line.attributes.text(keys::REASON) == Some("Deadlock") && same_container(line, killing)
+    })
 }
 
 fn cite(draft: Draft, event: &Event, killing: &Event) -> Draft {

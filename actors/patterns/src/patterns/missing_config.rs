@@ -77,6 +77,7 @@ const SPEC: Spec = Spec {
     title: "ConfigMap or Secret missing",
     wakes_on: &[Kind::ContainerWaiting, Kind::ContainerCreateFailed, Kind::MountFailed],
     leads_to: &[
+        "cannot_start",
         "readiness_lost",
         "connection_failed",
         "cascading_dependency",

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     Scene,
-    witness::{count, spot},
+    witness::{count, spot, touch_namesake},
 };
 
 /// Scenes whose cause is known.
@@ -104,8 +104,8 @@ const SPEC: Spec = Spec {
 /// SYNs go again after 1, 3 and 7 s: one that is lost happens every day.
 const SYN_RETRANSMITS_MIN: i64 = 3;
 
-/// Attempts of which none was answered, where the policy is known to deny them.
-const ATTEMPTS_MIN: i64 = 3;
+/// Attempts of which none was answered, where the policy is known to deny them: one may be an accident.
+const ATTEMPTS_MIN: i64 = 2;
 
 /// Finds policies behind silence.
 #[derive(Debug)]
@@ -133,8 +133,43 @@ impl Pattern for Detector {
                 cut.entry(change.id).or_insert((change, Vec::new())).1.extend(attempts);
             }
         }
+        if cut.is_empty() {
+            return waiting(view).into_iter().collect();
+        }
         cut.into_values().filter_map(|(change, silent)| draft(change, silent)).collect()
     }
+}
+
+/// Returns the last policy for the pods of a workload as a change that waits for callers who get no
+/// answer from it: of them other traces tell.
+fn waiting(view: &View<'_>) -> Option<Draft> {
+    let change = view.of(Kind::PolicyChanged).rfind(|change| is_policy(change))?;
+    let workload = Entity::workload(&change.place)?;
+    let text = |key| change.attributes.text(key).unwrap_or_default();
+    let (name, how) = (text(keys::OBJECT_NAME), text(keys::CHANGE));
+    let draft = Draft::new(
+        policy(change),
+        EvidenceClass::ObjectStatus,
+        change,
+        format!("NetworkPolicy {name} {how}"),
+    )
+    .touching(&change.place)
+    .title(format!("{} keeps callers from {workload}", policy(change)))
+    .because(format!(
+        "callers of {workload} get no answer since NetworkPolicy {name} was {how}, and did before"
+    ))
+    .missing("which callers the policy names")
+    .advise(format!("allow the traffic: kubectl describe networkpolicy {name}"))
+    .advise("or take the change back, and see whether the connections stand again")
+    .rule_out("selector_mismatch", "no RST came back: nobody refuses", &[]);
+    Some(touch_namesake(draft, &change.place).candidate(&["connection_failed"]))
+}
+
+fn policy(change: &Event) -> Entity {
+    let of_object = change.attributes.text(keys::OBJECT_NAMESPACE).map(Into::into);
+    let namespace = of_object.or_else(|| change.place.namespace.clone()).unwrap_or_default();
+    let name = change.attributes.text(keys::OBJECT_NAME).unwrap_or_default().into();
+    Entity::Object { namespace, kind: "NetworkPolicy".into(), name }
 }
 
 /// Returns the last change of a network policy before that moment.
@@ -199,27 +234,25 @@ fn draft(change: &Event, mut silent: Vec<&Event>) -> Option<Draft> {
     let (name, how) = (text(keys::OBJECT_NAME), text(keys::CHANGE));
     let of_object = change.attributes.text(keys::OBJECT_NAMESPACE).map(Into::into);
     let namespace = of_object.or_else(|| change.place.namespace.clone()).unwrap_or_default();
-    let policy = Entity::Object {
-        namespace: namespace.clone(),
-        kind: "NetworkPolicy".into(),
-        name: name.into(),
-    };
     let (who, whom) = (spot(&first.place), peer(first));
     let lag = first.time.since(change.time).as_secs();
     let is_seen = silent.iter().any(|event| event.source != Source::App);
     // The kernel proves the silence; that the policy is behind it, order and scope only suggest.
     let class = if is_seen { EvidenceClass::ObjectStatus } else { EvidenceClass::LogTemplate };
-    let mut draft = Draft::new(policy, class, change, format!("NetworkPolicy {name} {how}"))
-        .touching(&change.place)
-        .title(format!("NetworkPolicy {namespace}/{name} cuts {who} off from {whom}"))
-        .because(format!(
-            "{lag} s after NetworkPolicy {name} was {how}, what {who} sends to {whom} gets no \
+    let mut draft =
+        Draft::new(policy(change), class, change, format!("NetworkPolicy {name} {how}"))
+            .touching(&change.place)
+            .title(format!("NetworkPolicy {namespace}/{name} cuts {who} off from {whom}"))
+            .because(format!(
+                "{lag} s after NetworkPolicy {name} was {how}, what {who} sends to {whom} gets no \
              answer, and nothing was lost before"
-        ))
-        .advise(format!("allow the traffic: kubectl describe networkpolicy {name} -n {namespace}"))
-        .advise("or take the change back, and see whether the connections stand again")
-        .rule_out("selector_mismatch", "no RST came back: nobody refuses", &[first])
-        .rule_out("network_loss", "no packet to another peer was seen lost", &[]);
+            ))
+            .advise(format!(
+                "allow the traffic: kubectl describe networkpolicy {name} -n {namespace}"
+            ))
+            .advise("or take the change back, and see whether the connections stand again")
+            .rule_out("selector_mismatch", "no RST came back: nobody refuses", &[first])
+            .rule_out("network_loss", "no packet to another peer was seen lost", &[]);
     for event in &silent {
         draft = draft.symptom(event, attempt(event)).touching(&event.place);
         draft = peer_service(event).into_iter().fold(draft, Draft::touch);
@@ -311,7 +344,14 @@ mod tests {
             [CHANGE, SILENT, full].concat(),
             [CHANGE, SILENT.lines().next().unwrap_or_default()].concat(),
         ] {
-            assert_eq!(one(&story), None, "{story}");
+            assert_eq!(one(&story).filter(|it| !it.is_candidate()), None, "{story}");
         }
+    }
+    #[test]
+    fn a_change_alone_waits_for_callers_who_hear_nothing() {
+        let draft = one(CHANGE).unwrap();
+        assert!(draft.is_candidate() && draft.headline().contains("Deployment shop/cart"));
+        assert!(draft.touches().iter().any(|it| it.to_string() == "service cart"));
+        assert_eq!(one(&CHANGE.replace("%cart", "")), None, "nobody knows whose callers");
     }
 }

@@ -39,6 +39,12 @@ pub(crate) const SCENES: &[Scene] = &[
          9s shop/x ObjectEvent sev=warn okind=CronJob oname=sync reason=TooManyMissedTimes count=1 msg="too many missed start times: 133. Set or decrease .spec.startingDeadlineSeconds or check clock skew""#,
     ),
     Scene::cause(
+        "object_stuck",
+        "a run that does not end keeps the next ones from starting",
+        r#"0s shop/x ObjectEvent sev=warn okind=CronJob oname=sync reason=JobAlreadyActive msg="sync-29 goes on since Friday, and no two may run at once"
+         1s shop/x ObjectEvent sev=warn okind=CronJob oname=sync reason=JobAlreadyActive msg="sync-29 goes on since Friday, and no two may run at once""#,
+    ),
+    Scene::cause(
         "job_failed",
         "the CronJob starts Jobs, and they fail",
         r#"0s shop/sync-1%Job/sync ContainerTerminated exit=1 reason=Error
@@ -98,6 +104,11 @@ const REASONS: &[(&str, &str, &str)] = &[
         "FailedNeedsStart",
         "starts no Jobs: it missed too many times",
         "set startingDeadlineSeconds, or create the CronJob anew; compare the clocks",
+    ),
+    (
+        "JobAlreadyActive",
+        "starts no further Jobs: an earlier run still goes on",
+        "see what the run waits for: kubectl logs job/JOB; set activeDeadlineSeconds",
     ),
     (
         "MissSchedule",

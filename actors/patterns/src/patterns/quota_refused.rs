@@ -79,6 +79,7 @@ const SPEC: Spec = Spec {
     title: "Quota or policy refuses the pods",
     wakes_on: &[Kind::ObjectEvent, Kind::RolloutStalled, Kind::ContainerCreateFailed],
     leads_to: &[
+        "cannot_start",
         "readiness_lost",
         "connection_failed",
         "cascading_dependency",

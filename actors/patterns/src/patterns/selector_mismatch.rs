@@ -102,6 +102,7 @@ const SPEC: Spec = Spec {
     title: "Service leads nowhere",
     wakes_on: &[Kind::EndpointsChanged, Kind::ServiceChanged],
     leads_to: &[
+        "cannot_start",
         "connection_failed",
         "cascading_dependency",
         "readiness_lost",
@@ -171,7 +172,8 @@ impl<'a> Seen<'a> {
     }
 
     fn draft(&self) -> Option<Draft> {
-        let shows = self.empty.or(self.refused.first().copied()).or(self.fell)?;
+        let shows = self.empty.or(self.refused.first().copied()).or(self.fell);
+        let Some(shows) = shows else { return self.change.map(|change| self.waiting(change)) };
         let is_proved = self.change.is_some()
             || self.empty.is_some_and(is_said)
             || (self.empty.is_some() && self.at_work.is_some());
@@ -192,6 +194,24 @@ impl<'a> Seen<'a> {
                 "restore selector and targetPort, or the pods' labels; check them before merging",
             );
         Some(self.rule_out(self.cite(draft)))
+    }
+
+    /// Returns the change as one that waits for callers who are refused: of them other traces tell.
+    fn waiting(&self, change: &Event) -> Draft {
+        let service = self.service;
+        let namespace = change.place.namespace.clone().unwrap_or_default();
+        let subject = Entity::Service { namespace, name: service.clone() };
+        let changed = change.attributes.text(keys::CHANGED).unwrap_or("it");
+        Draft::new(subject, EvidenceClass::ObjectStatus, change, describe(change))
+            .touching(&change.place)
+            .title(self.title())
+            .because(format!(
+                "{changed} of service {service} changed, and callers are refused since"
+            ))
+            .advise(format!("kubectl get endpointslices -l kubernetes.io/service-name={service}"))
+            .advise("restore selector and targetPort; check them before merging")
+            .missing("the endpoints of the service")
+            .candidate(&["connection_failed"])
     }
 
     fn title(&self) -> String {
@@ -358,7 +378,7 @@ mod tests {
     #[test]
     fn a_changed_port_needs_somebody_who_misses_it() {
         let ports = CHANGE.replace("selector", "\"ports, type\"");
-        assert_eq!(one(&ports), None);
+        assert!(one(&ports).unwrap().is_candidate(), "of callers other traces tell");
         let draft = one(&[&ports, REFUSED].concat()).unwrap();
         assert_eq!(draft.headline(), "service db leads where nobody listens");
         assert_eq!(draft.ruled_out()[1].pattern, "network_policy");
@@ -382,7 +402,7 @@ mod tests {
             [EMPTY, WORK, "2s svc:shop/db%db EndpointsChanged ready=1 not_ready=0"].concat(),
             [&EMPTY.replace("not_ready=0", "not_ready=1"), WORK].concat(),
         ] {
-            assert_eq!(one(&story), None, "{story}");
+            assert_eq!(one(&story).filter(|it| !it.is_candidate()), None, "{story}");
         }
     }
 }

@@ -4,6 +4,8 @@
 //! its own time; the time of the ways to and from it; a resource used up to its limit; requests that
 //! fail by themselves, where nobody sends more of them and nothing was changed. Of a trace only the
 //! deepest unlike span counts, so callers of a broken service do not.
+//! Services that the baseline holds apart (neither needs the other, nor anything that the other needs;
+//! each is unlike where the other is as ever) are stories of their own.
 //! Root: the first anomaly of the service with the greatest sum of evidence.
 //! Not this: `bad_rollout` (a new version is unlike the old one, and is learnt anew),
 //! `traffic_surge` (there is more of everything, and each request is as ever), `network_loss` (the
@@ -14,7 +16,7 @@
 
 mod scenes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, Value, keys};
@@ -49,6 +51,9 @@ const HARDLY: f64 = 15.0;
 /// by himself, too.
 const ONLY_SLOW: f64 = 0.02;
 
+/// Stories that are told apart at most: of more services at once, the cause is one that is not seen.
+const STORIES_MAX: usize = 3;
+
 /// Signs of one service that are cited.
 const SIGNS_MAX: usize = 6;
 
@@ -67,9 +72,20 @@ struct Sign<'a> {
 struct Suspect<'a> {
     service: &'a str,
     signs: Vec<Sign<'a>>,
+    /// The services that it has nothing to do with, by the latest telling.
+    apart: BTreeSet<&'a str>,
+    /// Whether more is asked of it.
+    has_more_work: bool,
 }
 
 impl Suspect<'_> {
+    /// Says whether neither of two explains the other. What both are asked for may be one wish.
+    fn is_apart(&self, other: &Suspect<'_>) -> bool {
+        self.apart.contains(other.service)
+            && other.apart.contains(self.service)
+            && !(self.has_more_work && other.has_more_work)
+    }
+
     fn score(&self) -> f64 {
         self.signs.iter().map(|sign| sign.score).sum()
     }
@@ -92,7 +108,7 @@ impl Suspect<'_> {
 
     /// Returns how sure it is that it is this one: the less, the closer others come, the less there
     /// is of evidence, and the fewer kinds of it there are.
-    fn sure(&self, others: &[Self]) -> f64 {
+    fn sure(&self, others: &[&Self]) -> f64 {
         let score = self.score().max(1.0);
         let rivals = others.first().map_or(0.0, |second| second.score() / score);
         let thin = (HARDLY / score).min(1.0);
@@ -107,13 +123,36 @@ impl Pattern for Detector {
     }
 
     fn detect(&self, view: &View<'_>) -> Vec<Draft> {
-        draft(&suspects(view)).into_iter().collect()
+        let suspects = suspects(view);
+        let stories = stories(&suspects);
+        let roots: Vec<_> = stories.iter().filter_map(|story| story.first().copied()).collect();
+        stories.iter().filter_map(|story| draft(story, &roots)).collect()
     }
+}
+
+/// Parts the suspects into stories: who has nothing to do with the first of any is the first of a
+/// further one.
+fn stories<'a, 'b>(suspects: &'b [Suspect<'a>]) -> Vec<Vec<&'b Suspect<'a>>> {
+    let mut stories: Vec<Vec<&Suspect<'_>>> = Vec::new();
+    for suspect in suspects {
+        let explains = |story: &&mut Vec<&Suspect<'_>>| {
+            story.first().is_some_and(|first| !first.is_apart(suspect))
+        };
+        match stories.iter_mut().find(explains) {
+            Some(story) => story.push(suspect),
+            None => stories.push(vec![suspect]),
+        }
+    }
+    if stories.len() > STORIES_MAX {
+        return vec![suspects.iter().collect()];
+    }
+    stories
 }
 
 /// Returns the services that are unlike themselves, the one with the most evidence first.
 fn suspects<'a>(view: &View<'a>) -> Vec<Suspect<'a>> {
     let mut by_service: BTreeMap<&str, BTreeMap<[&str; 4], Sign<'a>>> = BTreeMap::new();
+    let mut apart: BTreeMap<&str, &str> = BTreeMap::new();
     for event in view.of(Kind::Anomaly).filter(|event| is_unlike(view, event)) {
         let Some(service) = event.place.service.as_deref() else { continue };
         let text = |key| event.attributes.text(key).unwrap_or_default();
@@ -123,6 +162,10 @@ fn suspects<'a>(view: &View<'a>) -> Vec<Suspect<'a>> {
             text(keys::SPAN_NAME),
             text(keys::TEMPLATE),
         ];
+        // Rates are told without a look at others.
+        if text(keys::ANOMALY_SIGNAL) != "error_rate" {
+            apart.insert(service, text(keys::ANOMALY_APART));
+        }
         let score = number(event, keys::ANOMALY_SCORE);
         let sign = by_service.entry(service).or_default().entry(what);
         let sign = sign.or_insert(Sign { first: event, latest: event, score });
@@ -136,7 +179,12 @@ fn suspects<'a>(view: &View<'a>) -> Vec<Suspect<'a>> {
             signs.sort_by(|a, b| {
                 b.score.total_cmp(&a.score).then_with(|| a.first.order().cmp(&b.first.order()))
             });
-            Suspect { service, signs }
+            let place = signs.first().map(|sign| &*sign.first.place);
+            let has_more_work = place.is_some_and(|place| {
+                view.of(Kind::Anomaly).any(|event| is_more_work(event, place))
+            });
+            let apart = apart.get(service).copied().unwrap_or_default();
+            Suspect { service, signs, apart: apart.split(", ").collect(), has_more_work }
         })
         .collect();
     suspects.sort_by(|a, b| b.score().total_cmp(&a.score()).then(a.service.cmp(b.service)));
@@ -185,7 +233,7 @@ fn number(event: &Event, key: &str) -> f64 {
     }
 }
 
-fn draft(suspects: &[Suspect<'_>]) -> Option<Draft> {
+fn draft(suspects: &[&Suspect<'_>], roots: &[&Suspect<'_>]) -> Option<Draft> {
     let (first, others) = suspects.split_first()?;
     let strongest = first.signs.first()?;
     let root = first.signs.iter().map(|sign| sign.first).min_by_key(|event| event.order())?;
@@ -217,6 +265,15 @@ fn draft(suspects: &[Suspect<'_>]) -> Option<Draft> {
             because,
             &[event],
         )
+    });
+    let apart = roots.iter().filter(|root| root.service != service);
+    let draft = apart.fold(draft, |draft, root| {
+        let because = format!(
+            "{} is unlike itself too, which is another story: neither needs the other, and {service} \
+             is unlike where {} is as ever",
+            root.service, root.service,
+        );
+        draft.rule_out(SPEC.slug, because, &[strongest.first])
     });
     let draft = advise(draft, service, strongest.latest).sure(first.sure(others));
     let draft = if first.is_only_slow() {
@@ -280,122 +337,4 @@ fn advise(draft: Draft, service: &str, sign: &Event) -> Draft {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fixture;
-
-    const BROKEN: &str = "15s svc:shop/pay Anomaly anomaly=log_template how=appeared score=90.0 name=charge msg=\"charge writes Pay#7\"; \
-         15s svc:shop/web Anomaly anomaly=log_template how=vanished score=20.0 name=buy msg=\"buy no longer writes Web#3\"; \
-         30s svc:shop/pay Anomaly anomaly=log_template how=appeared score=108.0 name=charge msg=\"charge writes Pay#7 still\"; ";
-
-    fn one(story: &str) -> Option<Draft> {
-        let mut drafts = told!(Detector, story);
-        assert!(drafts.len() <= 1);
-        drafts.pop()
-    }
-
-    #[test]
-    fn the_service_that_explains_the_most_is_the_root() {
-        let draft = one(BROKEN).unwrap();
-        assert_eq!(draft.subject().to_string(), "service pay");
-        assert!(draft.doubt().is_none());
-        assert_eq!(draft.evidence().len(), 3);
-        assert_eq!(draft.ruled_out().len(), 1);
-        assert!(draft.headline().ends_with("Pay#7 still"), "{}", draft.headline());
-    }
-
-    #[test]
-    fn who_was_named_before_is_touched_as_explained() {
-        let draft = one(BROKEN).unwrap();
-        let touched: Vec<_> = draft.touches().iter().map(ToString::to_string).collect();
-        assert!(touched.iter().any(|entity| entity == "service web"), "{touched:?}");
-    }
-
-    #[test]
-    fn two_that_are_close_are_both_named() {
-        let close = "45s svc:shop/web Anomaly anomaly=self_time how=rose score=80.0 msg=slow";
-        let draft = one(&[BROKEN, close].concat()).unwrap();
-        assert_eq!(draft.subject().to_string(), "service pay");
-        assert!(draft.doubt().is_some_and(|doubt| doubt.text.contains("web")));
-    }
-
-    /// How sure it is of the first service of a story.
-    fn sure(story: &str) -> f64 {
-        let events = fixture::events(story).unwrap();
-        let score = |event| number(event, keys::ANOMALY_SCORE);
-        let sign = |first| Sign { first, latest: first, score: score(first) };
-        let mut suspects: Vec<Suspect<'_>> = Vec::new();
-        for event in &events {
-            let service = event.place.service.as_deref().unwrap();
-            match suspects.iter_mut().find(|suspect| suspect.service == service) {
-                Some(suspect) => suspect.signs.push(sign(event)),
-                None => suspects.push(Suspect { service, signs: vec![sign(event)] }),
-            }
-        }
-        let (first, others) = suspects.split_first().unwrap();
-        first.sure(others)
-    }
-
-    #[test]
-    fn thin_evidence_close_rivals_and_time_alone_are_less_sure() {
-        let sign = |service: &str, signal: &str, score: f64| {
-            format!(
-                "15s svc:shop/{service} Anomaly anomaly={signal} how=changed score={score:.1}; "
-            )
-        };
-        let [thick, thin] = [200.0, 15.0].map(|score| sure(&sign("pay", "log_template", score)));
-        assert!(thick > 0.96 && thick <= SURE && thin < thick - 0.03, "{thick} {thin}");
-        let pay = sign("pay", "log_template", 200.0);
-        let rival = sure(&[pay.clone(), sign("web", "call", 100.0)].concat());
-        assert!(rival < thick - 0.1, "{rival}");
-        let slow = sign("pay", "self_time", 200.0);
-        assert!(sure(&slow) < thick - 0.01, "{}", sure(&slow));
-        assert!(sure(&[slow.clone(), pay].concat()) > thick, "two kinds agree");
-        // What it may wait for is named, which lowers it further.
-        assert_eq!(one(&slow).unwrap().gaps().len(), 1);
-    }
-
-    #[test]
-    fn rates_single_ways_and_what_is_held_back_are_others_stories() {
-        let slow = "svc:shop/web%web Anomaly anomaly=self_time how=rose score=80.0 msg=slow";
-        let wait = |kind| format!("4s shop/web-1/web@n1%web {kind} resource=cpu; 9s {slow}");
-        for story in [
-            "0s svc:shop/web Anomaly anomaly=request_rate how=rose score=80.0 msg=more",
-            "0s svc:shop/web Anomaly anomaly=log_template how=appeared score=80.0 tapio.anomaly.of=a msg=new",
-            "0s svc:shop/web Anomaly anomaly=edge_latency how=rose score=80.0 peer=db msg=slow",
-            &wait("CpuThrottled"),
-            &wait("CpuDelayed"),
-            &wait("Pressure"),
-        ] {
-            assert_eq!(one(story), None, "{story}");
-        }
-        assert!(one(&format!("4s shop/db-1/db@n1%db Pressure resource=cpu; 9s {slow}")).is_some());
-    }
-
-    #[test]
-    fn failing_requests_are_its_own_unless_somebody_brought_them_about() {
-        let failing = "9s svc:shop/web%web Anomaly anomaly=error_rate how=rose score=40.0 msg=fail";
-        let draft = one(failing).unwrap();
-        assert!(draft.root_cause().contains("nothing that it called did"));
-        assert_eq!(draft.doubt().unwrap().alternative, "cascading_dependency");
-        let other =
-            "9s svc:shop/web%web Anomaly anomaly=log_template how=appeared score=20.0 msg=x";
-        assert!(one(&format!("{failing}; {other}")).unwrap().doubt().is_none());
-        for brought in [
-            "0s svc:shop/web%web Anomaly anomaly=request_rate how=rose",
-            "0s shop/x%web RolloutStarted hash=b",
-            "0s shop/x%web ConfigChanged oname=env",
-        ] {
-            assert_eq!(one(&format!("{brought}; {failing}")), None, "{brought}");
-        }
-        let elsewhere = "0s svc:shop/pay%pay Anomaly anomaly=request_rate how=rose";
-        assert!(one(&format!("{elsewhere}; {failing}")).is_some());
-    }
-
-    #[test]
-    fn a_repeat_is_no_further_evidence() {
-        let story = BROKEN.repeat(3);
-        let draft = one(&story).unwrap();
-        assert!(draft.ruled_out()[0].because.contains("20 against 108"), "{:?}", draft.ruled_out());
-    }
-}
+mod tests;

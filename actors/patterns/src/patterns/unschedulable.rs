@@ -103,6 +103,7 @@ const SPEC: Spec = Spec {
     title: "Pod finds no node",
     wakes_on: &[Kind::ObjectEvent],
     leads_to: &[
+        "cannot_start",
         "readiness_lost",
         "connection_failed",
         "cascading_dependency",

@@ -81,6 +81,7 @@ const SPEC: Spec = Spec {
     title: "Volume cannot be attached or mounted",
     wakes_on: &[Kind::VolumeUnbound, Kind::MountFailed],
     leads_to: &[
+        "cannot_start",
         "readiness_lost",
         "connection_failed",
         "cascading_dependency",

@@ -85,6 +85,7 @@ const SPEC: Spec = Spec {
     title: "Volume claim is not bound",
     wakes_on: &[Kind::VolumeUnbound, Kind::ObjectEvent],
     leads_to: &[
+        "cannot_start",
         "unschedulable",
         "readiness_lost",
         "connection_failed",
@@ -110,11 +111,6 @@ const CAUSES: &[(&[&str], &str, &str)] = &[
         ],
         "the volume behind the claim is gone",
         "restore the volume from its backup, and bind a new claim to it",
-    ),
-    (
-        &["storageclass"],
-        "its storage class does not exist",
-        "create the storage class, or name one of kubectl get storageclass in the claim",
     ),
     (
         &[
@@ -143,6 +139,11 @@ const CAUSES: &[(&[&str], &str, &str)] = &[
         "add storage, or claim less",
     ),
     (
+        &["storageclass.storage.k8s.io \""],
+        "its storage class does not exist",
+        "create the storage class, or name one of kubectl get storageclass in the claim",
+    ),
+    (
         &["zone", "topology", "node affinity"],
         "its volume is in a zone or on a node where the pod cannot run",
         "move the volume, or use a class with volumeBindingMode: WaitForFirstConsumer",
@@ -151,6 +152,11 @@ const CAUSES: &[(&[&str], &str, &str)] = &[
         &["persistentvolumeclaim \"", "not found"],
         "the claim, or what it refers to, does not exist",
         "create the claim, or correct its name in the pod",
+    ),
+    (
+        &["failed to provision volume"],
+        "its provisioner cannot make it",
+        "correct what the provisioner names: its class's parameters, its rights, its backend",
     ),
 ];
 
@@ -316,6 +322,14 @@ mod tests {
             ),
             ("rpc error: code = ResourceExhausted desc = no free pool", "no room"),
             ("googleapi: QUOTA_EXCEEDED: Quota SSD_TOTAL_GB exceeded", "quota"),
+            (
+                "failed to provision volume with StorageClass \\\"fast\\\": QUOTA_EXCEEDED: Quota",
+                "quota",
+            ),
+            (
+                "failed to provision volume with StorageClass \\\"fast\\\": access key is wrong",
+                "provisioner cannot make it",
+            ),
             ("no topology key found on CSINode n1", "zone"),
         ];
         for (words, what) in cases {

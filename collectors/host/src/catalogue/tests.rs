@@ -266,6 +266,7 @@ fn what_is_trouble_however_calmly_it_is_said() {
                 &[(keys::REASON, "ClockStepped")],
             ),
             ("System clock wrong by -3.105 seconds", Kind::Log, &[(keys::REASON, "ClockStepped")]),
+            ("Found one Java-level deadlock:", Kind::Log, &[(keys::REASON, "Deadlock")]),
             (
                 "System clock time unset or jumped backwards, restored from recorded timestamp: Fri 2026-01-02",
                 Kind::Log,

@@ -75,6 +75,7 @@ fn dns_name(text: &str) -> Option<String> {
             r"\b(?:lookup|ENOTFOUND|EAI_AGAIN)\s+([A-Za-z0-9_][\w.-]*)",
             r"|UnknownHostException:\s*([A-Za-z0-9_][\w.-]*)",
             r#"|(?i:failed to resolve|can't resolve|bad address) ["']([A-Za-z0-9_][\w.-]*)["']"#,
+            r"|server can't find ([A-Za-z0-9_][\w.-]*)",
             r#"|host ?(?:name)?\s*[=:]?\s*["']([A-Za-z0-9_][\w.-]*)["']"#,
         ))
         .ok()
@@ -93,6 +94,7 @@ fn peer(text: &str, phrase_at: usize) -> Option<Peer> {
             r#"|\bupstream: "[a-z]+://(\[[0-9a-fA-F:.]+\]|[^\s:/"]+):(\d{1,5})"#,
             r"|\bhost='([^']+)', port=(\d{1,5})",
             r#"|\bserver at "([^"]+)"(?: \([^)]*\))?, port (\d{1,5})"#,
+            r#"|\bhost "([^"]+)"(?: \([^)]*\))? and accepting TCP/IP connections on port (\d{1,5})"#,
             r"|\btried: (?:[^\s:/]*/)?(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})\b",
         ))
         .ok()
@@ -182,6 +184,11 @@ mod tests {
             ),
             ("Error 111 connecting to redis:6379. Connection refused.", "redis", 6_379),
             (
+                "Connection refused Is the server running on host \"db\" (10.0.0.1) and accepting TCP/IP connections on port 5432?",
+                "db",
+                5_432,
+            ),
+            (
                 "connect() failed (111: Connection refused) while connecting to upstream, client: 1.2.3.4, server: , upstream: \"http://10.0.0.5:8080/x\"",
                 "10.0.0.5",
                 8_080,
@@ -229,6 +236,7 @@ mod tests {
             ),
             ("lookup db on 10.96.0.10:53: server misbehaving", Some("servfail"), Some("db")),
             ("getaddrinfo ENOTFOUND db.shop", Some("nxdomain"), Some("db.shop")),
+            ("** server can't find db.shop: NXDOMAIN", Some("nxdomain"), Some("db.shop")),
             ("getaddrinfo EAI_AGAIN db.shop", Some("timeout"), Some("db.shop")),
             (
                 "java.net.UnknownHostException: db: Name or service not known",

@@ -20,6 +20,9 @@ const IMAGE_WAITS: &[&str] = &[
     "SignatureValidationFailed",
 ];
 
+/// Restarts that are no accident any more.
+const OFTEN: i32 = 3;
+
 /// Waits because the container could not be made or begun.
 const CREATE_WAITS: &[&str] = &[
     "CreateContainerConfigError",
@@ -84,7 +87,10 @@ impl<'a> Change<'a> {
                 let at = end.finished_at.as_ref().map(timestamp);
                 let is_fresh = at.is_some_and(|at| self.seen.is_fresh(at));
                 let is_news = self.is_restarted() || at.is_some_and(|at| self.seen.is_news(at));
-                end.exit_code != 0 && (is_fresh || (is_down && is_news))
+                // Who is killed again and again is not well because it runs again.
+                let is_often = is_oom(end) && self.now.restart_count >= OFTEN;
+                let is_again = at.is_some_and(|at| is_often && self.seen.is_recent(at));
+                end.exit_code != 0 && (is_fresh || ((is_down || is_again) && is_news))
             });
         }
         let missed = self.restarts().saturating_sub(i64::try_from(news.len()).unwrap_or(1));
@@ -111,7 +117,7 @@ impl<'a> Change<'a> {
     }
 
     fn end(&self, end: &ContainerStateTerminated) -> Unbound {
-        let is_oom = end.reason.as_deref() == Some("OOMKilled");
+        let is_oom = is_oom(end);
         let is_leaving = self.seen.meta().deletion_timestamp.is_some();
         let (severity, impact, class) = if is_oom {
             (Severity::Error, 0.8, Class::Memory)
@@ -243,6 +249,10 @@ fn ends(status: &ContainerStatus) -> Vec<&ContainerStateTerminated> {
         .into_iter()
         .filter_map(|state| state.as_ref()?.terminated.as_ref())
         .collect()
+}
+
+fn is_oom(end: &ContainerStateTerminated) -> bool {
+    end.reason.as_deref() == Some("OOMKilled")
 }
 
 /// Returns what tells one life of a container from the next.

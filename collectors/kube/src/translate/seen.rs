@@ -25,6 +25,9 @@ const TOLD_MAX: usize = 64;
 /// The API writes whole seconds: two writes that close may bear one time.
 const WRITE_SKEW: std::time::Duration = std::time::Duration::from_secs(2);
 
+/// How long a server keeps an Event.
+const EVENTS_KEPT: std::time::Duration = std::time::Duration::from_secs(3_600);
+
 /// Two looks at one object.
 #[derive(Debug)]
 pub(super) struct Seen<'a, K> {
@@ -88,6 +91,13 @@ impl<'a, K: Metadata<Ty = ObjectMeta>> Seen<'a, K> {
     /// Says whether something of that time happened a moment ago, or since the look before.
     pub(super) fn is_fresh(&self, time: Timestamp) -> bool {
         !self.is_found() || self.context.now.since(time) <= NEWS_AGE_MAX
+    }
+
+    /// Says whether something of that time happened within the hour for which Events are kept, in a
+    /// look at one moment: a watch would have told it as it happened.
+    pub(super) fn is_recent(&self, time: Timestamp) -> bool {
+        self.context.news_age_max == std::time::Duration::MAX
+            && self.context.now.since(time) <= EVENTS_KEPT
     }
 
     /// Returns the time that the status gives, else that of the last write.

@@ -36,6 +36,7 @@ mod section;
 mod standstill;
 mod table;
 mod ties;
+mod traces;
 mod usage;
 mod when;
 
@@ -44,6 +45,7 @@ use std::{
     ffi::OsStr,
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use serde_json::Value as Json;
@@ -56,13 +58,14 @@ use self::{
     calls::Calls,
     digest::End,
     events::Desk,
-    focus::Focus,
+    focus::{Focus, is_unwell},
     ingress::Ingresses,
     logs::{Log, Logs, Whose},
     name::{Name, Uids},
     section::{Command, Section, sections},
     standstill::Standstills,
     ties::Ties,
+    traces::{Traces, is_trace},
     usage::{Limits, Usage},
     when::{Ages, of_logs, stated},
 };
@@ -79,6 +82,9 @@ const ENDINGS: &[&str] = &["txt", "log", "out", "json", "yaml", "yml"];
 
 /// What a person says of a recording.
 const LABELS: &[&str] = &["test_case.yaml", "test_case.yml"];
+
+/// Two clocks may be so far apart because of their zones.
+const ZONES: Duration = Duration::from_secs(86_400);
 
 /// Objects of a recording.
 const OBJECTS_MAX: usize = 200_000;
@@ -156,6 +162,7 @@ struct Reading<'a> {
     ingresses: Ingresses,
     standstill: Standstills,
     usage: Usage,
+    traces: Traces,
     ages: Ages,
     /// The latest time of an object, or of a description.
     stated: Option<Timestamp>,
@@ -193,6 +200,10 @@ impl<'a> Reading<'a> {
             let whose = Whose { container, is_previous: section.command.is_previous };
             self.logs.add(&pod, &whose, &section.text);
             self.focus.read(&section.text);
+            return;
+        }
+        if is_trace(&section.text) {
+            self.traces.read(&section.text);
             return;
         }
         if is_whole(&section.text) {
@@ -238,12 +249,18 @@ impl<'a> Reading<'a> {
             ingresses,
             standstill,
             usage,
+            traces,
             ages,
             stated,
             asked,
         } = self;
         let logs = logs.take();
-        let end = stated.max(ages.latest()).or(asked).or_else(|| of_logs(&logs)).unwrap_or(UNDATED);
+        let logged = of_logs(&logs);
+        let stated = stated.max(ages.latest());
+        // What stands for long states long ago; a clock without a zone is some hours off.
+        let is_old = |stated: Timestamp| logged.is_some_and(|last| last.since(stated) > ZONES);
+        let stated = stated.filter(|stated| !is_old(*stated)).or(asked);
+        let end = stated.or(logged).unwrap_or(UNDATED);
         let mut moment = Moment::default();
         let add = |moment: &mut Moment, object: Object| {
             if moment.len() < OBJECTS_MAX {
@@ -281,6 +298,7 @@ impl<'a> Reading<'a> {
         told.events.extend(ingresses.tell(end));
         told.events.extend(standstill.tell(end));
         told.events.extend(usage.tell(&limits, &told.snapshot, (&uids, end)));
+        told.events.extend(traces.tell(&told.snapshot, &uids, end));
         for log in &logs {
             let known = containers.get(&log.pod).map(Vec::as_slice).unwrap_or_default();
             let place = place(&told, log, (&uids, known));
@@ -301,8 +319,25 @@ fn printed(desk: &Desk<'_>, section: &Section<'_>, focus: &mut Focus) -> Option<
     if described.is_empty() {
         return rows::read(desk, &section.command, &section.text);
     }
-    focus.read(&section.text);
+    let is_well = |object: &Object| object.kind == "Node" && !is_unwell(&object.json);
+    if described.iter().any(is_well) {
+        focus.read(&without_residents(&section.text));
+    } else {
+        focus.read(&section.text);
+    }
     Some(described)
+}
+
+/// Leaves out the pods that the description of a node lists: who looks at a node that is well does
+/// not ask after each of them.
+fn without_residents(text: &str) -> String {
+    let mut is_inside = false;
+    let lines = text.lines().filter(|line| {
+        let is_list = line.starts_with("Non-terminated Pods:");
+        is_inside = is_list || (is_inside && line.starts_with(' '));
+        !is_inside
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Refuses an object that is torn: what was printed of it as text is better then.

@@ -142,4 +142,140 @@ pub(crate) const SCENES: &[Scene] = &[
          75s svc:shop/pay%pay Anomaly anomaly=error_rate how=rose score=60.0 was=0.002 is=0.3 name="POST /pay" msg="30 % of the requests to POST /pay fail by themselves; it was 0.2 %"
          90s svc:shop/pay%pay Anomaly anomaly=error_rate how=rose score=60.0 was=0.002 is=0.3 name="POST /pay" msg="30 % of the requests to POST /pay fail by themselves; it was 0.2 %""#,
     ),
+    Scene::cause(
+        "bad_rollout",
+        "the new version does not listen, and a client is refused",
+        r#"0s shop/x%cart RolloutStarted generation=7 image=shop/cart:v7 msg="Deployment cart was given a template, generation 7" trace=1
+         0s shop/x%cart RolloutStarted hash=5b6d7c8f9b image=shop/cart:v7 msg="ReplicaSet cart-5b6d7c8f9b is to run" trace=1
+         
+         2s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerStarted restarts=0 hash=5b6d7c8f9b trace=1
+         3s shop/cart-5b6d7c8f9b-q7w8e@n2%cart PodReadiness status=true hash=5b6d7c8f9b trace=1
+         3s shop/cart-7f6b8d9c4-x2kq9/cart@n1%cart ContainerKilling sev=info reason=Killing msg="Stopping container cart" trace=1
+         4s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=8080 peer=cart trace=2
+         5s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=8080 peer=cart trace=2
+         9s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=8080 peer=cart trace=2"#,
+    ),
+    Scene::cause(
+        "bad_rollout",
+        "the client's probe learns a moment later whom the address belongs to",
+        r#"0s shop/x%cart RolloutStarted generation=7 image=shop/cart:v7 msg="Deployment cart was given a template, generation 7" trace=1
+         0s shop/x%cart RolloutStarted hash=5b6d7c8f9b image=shop/cart:v7 msg="ReplicaSet cart-5b6d7c8f9b is to run" trace=1
+         
+         2s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerStarted restarts=0 hash=5b6d7c8f9b trace=1
+         3s shop/cart-5b6d7c8f9b-q7w8e@n2%cart PodReadiness status=true hash=5b6d7c8f9b trace=1
+         3s shop/cart-7f6b8d9c4-x2kq9/cart@n1%cart ContainerKilling sev=info reason=Killing msg="Stopping container cart" trace=1
+         4s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=8080 trace=2
+         5s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=8080 trace=2
+         9s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=8080 peer=cart trace=2
+         9s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ConnectRefused src=app msg="nc: can't connect to remote host (10.96.0.12): Connection refused" trace=2"#,
+    ),
+    Scene::cause(
+        "connection_failed",
+        "a client was refused by the old version as well",
+        r#"0s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=8080 peer=cart trace=2
+         1s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=8080 peer=cart trace=2
+         6s shop/x%cart RolloutStarted generation=7 image=shop/cart:v7 msg="Deployment cart was given a template, generation 7" trace=1
+         6s shop/x%cart RolloutStarted hash=5b6d7c8f9b image=shop/cart:v7 msg="ReplicaSet cart-5b6d7c8f9b is to run" trace=1
+         
+         8s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerStarted restarts=0 hash=5b6d7c8f9b trace=1
+         9s shop/cart-5b6d7c8f9b-q7w8e@n2%cart PodReadiness status=true hash=5b6d7c8f9b trace=1
+         9s shop/cart-7f6b8d9c4-x2kq9/cart@n1%cart ContainerKilling sev=info reason=Killing msg="Stopping container cart" trace=1
+         10s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=8080 peer=cart trace=2
+         11s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=8080 peer=cart trace=2"#,
+    ),
+    Scene::cause(
+        "connection_failed",
+        "another client was refused by the old version",
+        r#"0s shop/orders-1/orders@n1%orders ConnectRefused addr=10.96.0.12 port=9090 peer=cart trace=3
+         6s shop/x%cart RolloutStarted generation=7 image=shop/cart:v7 msg="Deployment cart was given a template, generation 7" trace=1
+         6s shop/x%cart RolloutStarted hash=5b6d7c8f9b image=shop/cart:v7 msg="ReplicaSet cart-5b6d7c8f9b is to run" trace=1
+         
+         8s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerStarted restarts=0 hash=5b6d7c8f9b trace=1
+         9s shop/cart-5b6d7c8f9b-q7w8e@n2%cart PodReadiness status=true hash=5b6d7c8f9b trace=1
+         9s shop/cart-7f6b8d9c4-x2kq9/cart@n1%cart ContainerKilling sev=info reason=Killing msg="Stopping container cart" trace=1
+         10s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=8080 peer=cart trace=2
+         11s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=8080 peer=cart trace=2"#,
+    ),
+    Scene::cause(
+        "connection_failed",
+        "a client that begins after the rollout asks at a port where nobody listens",
+        r#"0s shop/x%cart RolloutStarted generation=7 image=shop/cart:v7 msg="Deployment cart was given a template, generation 7" trace=1
+         0s shop/x%cart RolloutStarted hash=5b6d7c8f9b image=shop/cart:v7 msg="ReplicaSet cart-5b6d7c8f9b is to run" trace=1
+         
+         2s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerStarted restarts=0 hash=5b6d7c8f9b trace=1
+         3s shop/cart-5b6d7c8f9b-q7w8e@n2%cart PodReadiness status=true hash=5b6d7c8f9b trace=1
+         3s shop/cart-7f6b8d9c4-x2kq9/cart@n1%cart ContainerKilling sev=info reason=Killing msg="Stopping container cart" trace=1
+         8s shop/x%checkout RolloutStarted generation=1 msg="Deployment checkout was given a template, generation 1" trace=2
+         9s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ContainerStarted restarts=0 trace=2
+         10s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=9090 peer=cart trace=2
+         11s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=9090 peer=cart trace=2"#,
+    ),
+    Scene::cause(
+        "connection_failed",
+        "the first version of a server never listened",
+        r#"0s shop/x%cart RolloutStarted generation=1 image=shop/cart:v1 msg="Deployment cart was given a template, generation 1" trace=1
+         2s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerStarted restarts=0 hash=5b6d7c8f9b trace=1
+         4s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=8080 peer=cart trace=2
+         9s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=8080 peer=cart trace=2"#,
+    ),
+    Scene::cause(
+        "connection_failed",
+        "packets to the new version are dropped: it would refuse if it did not listen",
+        r#"0s shop/x%cart RolloutStarted generation=7 image=shop/cart:v7 msg="Deployment cart was given a template, generation 7" trace=1
+         0s shop/x%cart RolloutStarted hash=5b6d7c8f9b image=shop/cart:v7 msg="ReplicaSet cart-5b6d7c8f9b is to run" trace=1
+         
+         2s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerStarted restarts=0 hash=5b6d7c8f9b trace=1
+         3s shop/cart-5b6d7c8f9b-q7w8e@n2%cart PodReadiness status=true hash=5b6d7c8f9b trace=1
+         3s shop/cart-7f6b8d9c4-x2kq9/cart@n1%cart ContainerKilling sev=info reason=Killing msg="Stopping container cart" trace=1
+         4s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout SynRetransmit addr=10.96.0.12 port=8080 peer=cart count=3 trace=2
+         9s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ConnectTimeout addr=10.96.0.12 port=8080 peer=cart trace=2"#,
+    ),
+    Scene::cause(
+        "connection_failed",
+        "another server was rolled out",
+        r#"0s shop/x%mail RolloutStarted generation=7 image=shop/mail:v7 msg="Deployment mail was given a template, generation 7" trace=1
+         0s shop/x%mail RolloutStarted hash=5b6d7c8f9b image=shop/mail:v7 msg="ReplicaSet mail-5b6d7c8f9b is to run" trace=1
+         
+         2s shop/mail-5b6d7c8f9b-q7w8e/mail@n2%mail ContainerStarted restarts=0 hash=5b6d7c8f9b trace=1
+         3s shop/mail-5b6d7c8f9b-q7w8e@n2%mail PodReadiness status=true hash=5b6d7c8f9b trace=1
+         3s shop/mail-7f6b8d9c4-x2kq9/mail@n1%mail ContainerKilling sev=info reason=Killing msg="Stopping container mail" trace=1
+         4s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=8080 peer=cart trace=2
+         9s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=8080 peer=cart trace=2"#,
+    ),
+    Scene::cause(
+        "container_oom",
+        "the new version is killed at its limit, and a client is refused meanwhile",
+        r#"0s shop/x%cart RolloutStarted generation=7 image=shop/cart:v7 msg="Deployment cart was given a template, generation 7" trace=1
+         0s shop/x%cart RolloutStarted hash=5b6d7c8f9b image=shop/cart:v7 msg="ReplicaSet cart-5b6d7c8f9b is to run" trace=1
+         
+         2s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerStarted restarts=0 hash=5b6d7c8f9b trace=1
+         3s shop/cart-5b6d7c8f9b-q7w8e@n2%cart PodReadiness status=true hash=5b6d7c8f9b trace=1
+         3s shop/cart-7f6b8d9c4-x2kq9/cart@n1%cart ContainerKilling sev=info reason=Killing msg="Stopping container cart" trace=1
+         4s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart OomKill svc=cart constraint=memcg pid=42 proc=java msg="Memory cgroup out of memory: Killed process 42 (java)" trace=1
+         5s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerTerminated exit=137 reason=OOMKilled hash=5b6d7c8f9b trace=1
+         6s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=8080 peer=cart trace=2
+         9s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=8080 peer=cart trace=2"#,
+    ),
+    Scene::cause(
+        "connection_failed",
+        "a client was refused while pods changed places, and not since",
+        r#"0s shop/x%cart RolloutStarted generation=7 image=shop/cart:v7 msg="Deployment cart was given a template, generation 7" trace=1
+         0s shop/x%cart RolloutStarted hash=5b6d7c8f9b image=shop/cart:v7 msg="ReplicaSet cart-5b6d7c8f9b is to run" trace=1
+         1s shop/cart-7f6b8d9c4-x2kq9/cart@n1%cart ContainerKilling sev=info reason=Killing msg="Stopping container cart" trace=1
+         2s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=8080 peer=cart trace=2
+         3s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=8080 peer=cart trace=2
+         12s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerStarted restarts=0 hash=5b6d7c8f9b trace=1"#,
+    ),
+    Scene::unknown(
+        "connection_failed",
+        "after a rollout an application gets no answer, and nobody saw the packets",
+        r#"0s shop/x%cart RolloutStarted generation=7 image=shop/cart:v7 msg="Deployment cart was given a template, generation 7" trace=1
+         0s shop/x%cart RolloutStarted hash=5b6d7c8f9b image=shop/cart:v7 msg="ReplicaSet cart-5b6d7c8f9b is to run" trace=1
+         
+         2s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerStarted restarts=0 hash=5b6d7c8f9b trace=1
+         3s shop/cart-5b6d7c8f9b-q7w8e@n2%cart PodReadiness status=true hash=5b6d7c8f9b trace=1
+         3s shop/cart-7f6b8d9c4-x2kq9/cart@n1%cart ContainerKilling sev=info reason=Killing msg="Stopping container cart" trace=1
+         4s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ConnectTimeout src=app addr=cart port=8080 msg="dial tcp cart:8080: i/o timeout" trace=2
+         9s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ConnectTimeout src=app addr=cart port=8080 msg="dial tcp cart:8080: i/o timeout" trace=2"#,
+    ),
 ];

@@ -86,4 +86,25 @@ pub(crate) const SCENES: &[Scene] = &[
          1s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart DnsFailure sev=warn impact=0.3 dns=api.example.com.cluster.local rcode=nxdomain
          2s shop/cart-7f6b8d9c4-x2kq9/cart@n2%cart ConnectRefused src=app addr=pay port=8080 error=ECONNREFUSED msg="dial tcp pay:8080: connect: connection refused, trying again""#,
     ),
+    Scene::cause(
+        "network_policy",
+        "a policy of the peer lets nobody in",
+        r#"0s shop/x%cart PolicyChanged okind=NetworkPolicy oname=deny-ingress change=added trace=1
+         4s shop/checkout-1/checkout@n1%checkout SynRetransmit addr=10.96.0.12 port=8080 peer=cart count=3 trace=2
+         9s shop/checkout-1/checkout@n1%checkout ConnectTimeout addr=10.96.0.12 port=8080 peer=cart trace=2"#,
+    ),
+    Scene::cause(
+        "connection_failed",
+        "a policy of the peer changed, and callers are refused: a policy drops in silence",
+        r#"0s shop/x%cart PolicyChanged okind=NetworkPolicy oname=deny-ingress change=added trace=1
+         4s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=8080 peer=cart trace=2
+         9s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=8080 peer=cart trace=2"#,
+    ),
+    Scene::cause(
+        "selector_mismatch",
+        "the Service's port was changed, and another trace tells who is refused",
+        r#"0s svc:shop/cart%cart ServiceChanged okind=Service oname=cart change=modified tapio.changed=ports trace=1
+         4s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=8080 peer=cart trace=2
+         9s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=8080 peer=cart trace=2"#,
+    ),
 ];

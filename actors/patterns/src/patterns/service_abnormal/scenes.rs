@@ -28,6 +28,13 @@ pub(crate) const SCENES: &[Scene] = &[
          21s svc:shop/cart%cart EndpointsChanged ready=1 not_ready=1 trace=2"#,
     ),
     Scene::cause(
+        "service_abnormal",
+        "two that seemed to have nothing to do with each other are seen to be one fault after all",
+        r#"15s svc:shop/web%web Anomaly anomaly=log_template how=vanished score=20.0 was=1.0 is=0.2 name=buy msg="buy no longer writes order placed: 20 % of its last 40 traces; it was 100 %" tapio.anomaly.apart=pay
+         15s svc:shop/pay%pay Anomaly anomaly=log_template how=appeared score=30.0 was=0.0 is=0.3 name=charge msg="charge writes charge request failed in 30 % of its last 40 traces; it was 0 %" tapio.anomaly.apart=web
+         30s svc:shop/pay%pay Anomaly anomaly=log_template how=appeared score=108.0 was=0.0 is=0.9 name=charge msg="charge writes charge request failed in 92 % of its last 80 traces; it was 0 %""#,
+    ),
+    Scene::cause(
         "cascading_dependency",
         "spans say themselves who failed first, and what it writes then is new",
         r#"0s svc:shop/pay%pay Span name="POST /charge" status=error span_kind=server dur=200ms trace=7 span=2 parent=1 msg="card processor answered 500"

@@ -1,5 +1,7 @@
 //! A cluster at one moment, from objects to events.
 
+mod said;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -12,11 +14,9 @@ use tapio_collect::{Binder, Unbound, event_id};
 use tapio_collect_kube::{News, Snapshot};
 use tapio_model::{Event, EventId, Kind, Place, Severity, Text, Timestamp, Value, keys};
 
+use self::said::{Ends, Said, gather, goes_on, last_words, makers, meet, waits};
 use super::clock::{UNDATED, latest, parse, squeeze};
-use crate::{
-    CHUNK_EVENTS_MAX, ImportAccount, ImportError, Progress, Recording, Rejected,
-    importers::kubectl::name::bare_pod,
-};
+use crate::{CHUNK_EVENTS_MAX, ImportAccount, ImportError, Progress, Recording, Rejected};
 
 /// The kind whose objects are about other objects.
 const EVENT: &str = "Event";
@@ -144,8 +144,10 @@ impl Moment {
         }
         let (events, things): (Vec<_>, Vec<_>) =
             self.objects.into_values().partition(|object| object.kind == EVENT);
+        let makers = makers(&events);
         let strangers: BTreeSet<String> =
-            events.iter().filter_map(|event| meet(&told.snapshot, event)).collect();
+            events.iter().filter_map(|event| meet(&told.snapshot, event, &makers)).collect();
+        let last_words = last_words(&events);
         for thing in &things {
             for event in tell((&told.snapshot, end), thing, account) {
                 unwell.note(&event);
@@ -166,7 +168,9 @@ impl Moment {
                 let is_stranger = uid.is_none_or(|uid| strangers.contains(uid));
                 // Some lists do not tell how often.
                 let is_uncounted = object.json.get("count").is_some_and(Json::is_null);
-                let is_repeated = count(&event) > 1 || (is_uncounted && event.place.pod.is_none());
+                let waits = || last_words.contains(object.key.as_str()) && waits(&event);
+                let is_repeated =
+                    count(&event) > 1 || (is_uncounted && (event.place.pod.is_none() || waits()));
                 let is_standing = unwell.knows(&event.place)
                     || (is_stranger && is_repeated && goes_on(&event, end));
                 if is_standing && is_repeated {
@@ -182,81 +186,6 @@ impl Moment {
         told.confirm(&stands);
         told
     }
-}
-
-/// Learns a pod of which nothing but an Event is known; its name tells whose it is.
-fn meet(snapshot: &Snapshot, event: &Object) -> Option<String> {
-    let about = event.json.get("involvedObject")?;
-    let text = |field: &str| about.get(field).and_then(Json::as_str);
-    let uid =
-        text("uid").filter(|uid| text("kind") == Some("Pod") && snapshot.pod(uid).is_none())?;
-    let pod = bare_pod(text("namespace").unwrap_or_default(), text("name")?, uid);
-    snapshot.learn("Pod", &pod).ok()?;
-    Some(uid.to_owned())
-}
-
-/// When lists of Events end: a server keeps an Event for an hour, so what is older than that was
-/// listed at another time.
-#[derive(Debug)]
-struct Ends {
-    of_files: BTreeMap<Option<String>, Timestamp>,
-    end: Timestamp,
-}
-
-impl Ends {
-    fn of(events: &[Object], end: Timestamp) -> Self {
-        let mut of_files = BTreeMap::<_, Timestamp>::new();
-        for event in events {
-            let latest = latest(&event.json).unwrap_or_default();
-            let of_file = of_files.entry(event.file.clone()).or_default();
-            *of_file = (*of_file).max(latest);
-        }
-        Self { of_files, end }
-    }
-
-    fn get(&self, event: &Object) -> Timestamp {
-        let own = self.of_files.get(&event.file).copied().unwrap_or(self.end);
-        if self.end.since(own) > EVENT_AGE_MAX && own > Timestamp::ZERO { own } else { self.end }
-    }
-}
-
-/// Draws together what is said of one thing in the hour for which Events are kept: each tells of its
-/// last sight alone, and of some that came as often as others.
-fn gather(all: &mut [Said]) {
-    /// Less than what an engine looks at.
-    const APART: Duration = Duration::from_secs(10);
-    let mut alike = BTreeMap::<(String, Kind), Vec<&mut Said>>::new();
-    for said in all.iter_mut().filter(|said| said.event.severity >= Severity::Warn) {
-        alike.entry((thing(&said.event), said.event.kind)).or_default().push(said);
-    }
-    for mut places in alike.into_values() {
-        places.sort_by_key(|said| said.own);
-        let mut next: Option<(Timestamp, Timestamp)> = None;
-        for said in places.into_iter().rev() {
-            if let Some((was, now)) = next.filter(|_| !said.is_standing)
-                && was.since(said.own) <= EVENT_AGE_MAX
-            {
-                let drawn = now.before(APART.min(was.since(said.own)));
-                said.event.time = said.event.time.max(drawn);
-            }
-            next = Some((said.own, said.event.time));
-        }
-    }
-}
-
-/// What an Event says, and when it said so.
-struct Said {
-    own: Timestamp,
-    is_standing: bool,
-    event: Unbound,
-}
-
-/// Says whether a warning comes as often as ever; of a pod whose status is known that says it.
-fn goes_on(event: &Unbound, end: Timestamp) -> bool {
-    /// Controllers ask again after some minutes.
-    const SILENCE: Duration = Duration::from_secs(600);
-    let is_warning = event.severity >= Severity::Warn;
-    is_warning && end.since(event.time) <= SILENCE
 }
 
 fn count(event: &Unbound) -> i64 {

@@ -1,12 +1,13 @@
 //! Who the calls in logs are to: of the Services and network policies that were printed beside.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 use tapio_collect::{Unbound, event_id};
-use tapio_model::{Class, Kind, Place, Severity, Source, Timestamp, keys};
+use tapio_model::{Class, Kind, Place, Severity, Source, Text, Timestamp, keys};
 
 use super::{
+    focus::{is_named, owner_of},
     name::Name,
     ties::{Labels, labels, text},
 };
@@ -25,7 +26,14 @@ pub(super) struct Calls {
     /// The labels of pods, by namespace and name.
     pods: BTreeMap<(String, String), Labels>,
     policies: Vec<Policy>,
+    /// Services and owners of pods, by namespace and name.
+    names: BTreeSet<(String, String)>,
+    /// Whom the variables of a pod name with a port, by its namespace and name.
+    variables: BTreeMap<(String, String), Addressees>,
 }
+
+/// Hosts, each with a port.
+type Addressees = BTreeSet<(String, u16)>;
 
 /// A policy that lets some in, and nobody else.
 #[derive(Debug)]
@@ -57,8 +65,13 @@ impl Calls {
         }
         for pod in moment.of_kind("Pod") {
             let name = Name::of("Pod", pod);
-            calls.pods.insert((name.namespace, name.name), labels(pod, "/metadata/labels"));
+            let name = (name.namespace, name.name);
+            calls.variables.insert(name.clone(), addressees(pod));
+            calls.pods.insert(name, labels(pod, "/metadata/labels"));
         }
+        let services = calls.selectors.keys();
+        let services = services.map(|of| (of.namespace.clone(), of.name.clone()));
+        calls.names = services.chain(moment.of_kind("Pod").map(owner_of)).collect();
         calls.policies = moment.of_kind("NetworkPolicy").filter_map(Policy::of).collect();
         calls
     }
@@ -66,6 +79,7 @@ impl Calls {
     /// Says of calls which Service they are to, and tells in the callers' traces of policies that
     /// do not let them in.
     pub(super) fn complete(&self, lines: &mut Vec<Unbound>, end: Timestamp) {
+        self.name_peer(lines);
         let mut told = BTreeMap::new();
         for line in lines.iter_mut() {
             let Some(called) = self.called(line) else { continue };
@@ -89,6 +103,45 @@ impl Calls {
             }
         }
         lines.extend(told.into_values().flat_map(|event| [before(&event), event]));
+    }
+
+    /// Says of complaints about a connection that name nobody whom their log speaks of, of those that
+    /// the recording shows.
+    fn name_peer(&self, lines: &mut [Unbound]) {
+        let is_open = |line: &Unbound| {
+            let said = text(line, keys::MESSAGE).unwrap_or_default().to_ascii_lowercase();
+            let is_told = line.attributes.iter().any(|(key, _)| key == keys::SAMPLED);
+            let is_attempt = matches!(line.kind, Kind::ConnectRefused | Kind::ConnectTimeout);
+            let is_about = is_attempt || said.contains("connect");
+            is_told && text(line, keys::PEER_ADDRESS).is_none() && is_about
+        };
+        let Some(place) = lines.iter().find(|line| is_open(line)).map(|line| line.place.clone())
+        else {
+            return;
+        };
+        let own = place.workload.as_ref().map(|owner| &*owner.name).or(place.pod.as_deref());
+        let is_spoken_of = |name: &str| {
+            lines.iter().any(|line| {
+                let texts = [text(line, keys::MESSAGE), text(line, keys::STACKTRACE)];
+                texts.into_iter().flatten().any(|text| is_named(text, name))
+            })
+        };
+        let mut others = self.names.iter().filter(|(namespace, name)| {
+            Some(&**namespace) == place.namespace.as_deref() && Some(&**name) != own
+        });
+        let of_log = others.find(|(_, name)| is_spoken_of(name));
+        // Else the only one that it was told of.
+        let text_of = |text: &Option<Text>| text.as_deref().unwrap_or_default().to_owned();
+        let told_of = self.variables.get(&(text_of(&place.namespace), text_of(&place.pod)));
+        let only = told_of.filter(|known| known.len() == 1).and_then(BTreeSet::first);
+        for line in lines.iter_mut().filter(|line| is_open(line)) {
+            if let Some((_, peer)) = of_log {
+                line.attributes.push((keys::PEER_ADDRESS.into(), peer.as_str().into()));
+            } else if let Some((peer, port)) = only {
+                line.attributes.push((keys::PEER_ADDRESS.into(), peer.as_str().into()));
+                line.attributes.push((keys::PEER_PORT.into(), i64::from(*port).into()));
+            }
+        }
     }
 
     /// Returns the Service that a line calls: by its address, or as its name in the cluster says.
@@ -132,6 +185,20 @@ impl Calls {
         });
         called.namespace == policy.name.namespace && is_selected && !is_let_in
     }
+}
+
+/// Reads whom the variables of a pod name with a port: `jdbc:mysql://db.internal:3306/shop`.
+fn addressees(pod: &Json) -> Addressees {
+    let containers = pod.pointer("/spec/containers").and_then(Json::as_array);
+    let lists = containers.into_iter().flatten().filter_map(|one| one.get("env")?.as_array());
+    let values = lists.flatten().filter_map(|one| one.get("value")?.as_str());
+    let named = values.filter_map(|value| {
+        let rest = value.split_once("://")?.1.split(['/', '?', ',']).next()?;
+        let (host, port) = rest.rsplit('@').next()?.split_once(':')?;
+        let is_other = host.contains(char::is_alphabetic) && host != "localhost";
+        Some((host.to_owned(), port.parse().ok()?)).filter(|_| is_other)
+    });
+    named.collect()
 }
 
 fn holds(labels: &Labels, (key, value): (&String, &String)) -> bool {
@@ -225,6 +292,39 @@ mod tests {
         calls.complete(&mut lines, Timestamp::from_secs(9));
         let named: Vec<_> = lines.iter().map(|line| text(line, keys::PEER_SERVICE)).collect();
         assert_eq!(named, [Some("pay.pay"), None]);
+    }
+
+    #[test]
+    fn who_is_not_named_is_the_one_that_the_log_or_a_variable_names() {
+        let mut moment = Moment::default();
+        let mut add = |kind: &str, json: Json| {
+            moment.add(Name::of(kind, &json).seen(json, Detail::Whole, None));
+        };
+        add("Service", json!({ "metadata": { "namespace": "shop", "name": "queue" } }));
+        let variables = [
+            json!({ "name": "A", "value": "jdbc:mysql://u:p@db.lan:3306/x" }),
+            json!({ "name": "B", "value": "http://localhost:80" }),
+        ];
+        add(
+            "Pod",
+            json!({ "metadata": { "namespace": "shop", "name": "cart-1" },
+            "spec": { "containers": [{ "env": variables }] } }),
+        );
+        let calls = Calls::of(&moment);
+        let line = |said: &str| {
+            let id = event_id(&[said.as_bytes()]);
+            let place = call("x").place;
+            Unbound::new(id, Timestamp::from_secs(9), Source::App, Kind::Log)
+                .at(place)
+                .with(keys::SAMPLED, 9_i64)
+                .message(said.to_owned())
+        };
+        for (said, want) in [("broker amqp://queue:5672", "queue"), ("begin", "db.lan")] {
+            let mut lines = vec![line(said), line("cannot connect")];
+            calls.complete(&mut lines, Timestamp::from_secs(9));
+            assert_eq!(text(&lines[1], keys::PEER_ADDRESS), Some(want), "{said}");
+            assert_eq!(text(&lines[0], keys::PEER_ADDRESS), None, "{said}");
+        }
     }
 
     #[test]

@@ -56,6 +56,7 @@ struct Reading<'a> {
     restarts: i32,
     limits: Map<String, Json>,
     ports: Vec<Json>,
+    variables: Vec<Json>,
     state: State<'a>,
     last: State<'a>,
     /// The field that the lines below belong to.
@@ -112,6 +113,7 @@ impl<'a> Reading<'a> {
         match self.within {
             "State" => self.state.take(field, value),
             "Last State" => self.last.take(field, value),
+            "Environment" => self.variables.push(json!({ "name": field, "value": value })),
             "Limits" => {
                 self.limits.insert(field.to_owned(), value.into());
             }
@@ -136,6 +138,7 @@ impl<'a> Reading<'a> {
                 "image": self.image,
                 "resources": { "limits": self.limits },
                 "ports": self.ports,
+                "env": self.variables,
             }),
             status: json!({
                 "name": self.name,

@@ -47,6 +47,9 @@ fn one(desk: &Desk<'_>, command: &Command, outline: &Outline<'_>) -> Vec<Object>
     let Some((kind, called)) = kind.zip(outline.get("Name")) else { return Vec::new() };
     let namespace = outline.get("Namespace").or(command.namespace.as_deref());
     let name = Name::new(kind, namespace, called);
+    // A part of a description is no look at the object: a row of it may say more.
+    let is_part = of_fields.is_none() && KINDS.iter().any(|(kind, _)| *kind == name.kind);
+    let is_part = is_part && !(name.kind == "Node" && outline.has(&["Conditions"]));
     let mut objects = Vec::new();
     let (mut containers, mut node) = (Vec::new(), None);
     let said = described(outline.below("Events"));
@@ -72,7 +75,7 @@ fn one(desk: &Desk<'_>, command: &Command, outline: &Outline<'_>) -> Vec<Object>
     for said in &said {
         objects.push(desk.event(&name, said, &containers, node));
     }
-    if let Some(mut json) = json {
+    if let Some(mut json) = json.filter(|_| !is_part) {
         if let Some(refusal) = said.iter().rfind(|said| said.reason == "FailedScheduling") {
             unschedulable(&mut json, refusal.message);
         }

@@ -87,6 +87,28 @@ const ERRORS: &[&str] = &[
     "unreachable",
 ];
 
+/// What speaks of one as the last word of a process.
+const OBJECTIONS: &[&str] = &[
+    " has no ",
+    " is not ",
+    "bad ",
+    "does not exist",
+    "illegal",
+    "invalid",
+    "mismatch",
+    "missing",
+    "must ",
+    "no such",
+    "not found",
+    "not set",
+    "required",
+    "undefined",
+    "unexpected",
+    "unknown",
+    "unsupported",
+    "wrong",
+];
+
 /// Complaints go on if the last is not further from the end than so many times their distance.
 const SILENCES_MAX: u32 = 3;
 
@@ -109,7 +131,8 @@ pub(super) fn digest(events: &mut Vec<Unbound>, text: &str, end: End) {
     let is_explained = end.is_last && promote_headed(events) || is_rated_last(events, end);
     let mut alike: BTreeMap<(&'static str, String), Vec<usize>> = BTreeMap::new();
     for (at, event) in events.iter().enumerate() {
-        if is_complaint(event) {
+        let is_near = end.is_last && !is_explained && at.saturating_add(LAST_WORDS) >= lines;
+        if is_complaint(event) || (is_near && is_objection(event)) {
             alike.entry((event.kind.name(), template(event))).or_default().push(at);
         }
     }
@@ -213,6 +236,13 @@ fn is_worded(event: &Unbound) -> bool {
     let line = said(event).unwrap_or_default().to_ascii_lowercase();
     let bears = |words: &[&str]| words.iter().any(|word| line.contains(word));
     is_failed_request(&line) || bears(FATAL) || (!bears(LEVELS) && !bears(CALM) && bears(ERRORS))
+}
+
+/// Says whether a line that bears no level says that something is not as it should be.
+fn is_objection(event: &Unbound) -> bool {
+    let line = said(event).unwrap_or_default().to_ascii_lowercase();
+    let bears = |words: &[&str]| words.iter().any(|word| line.contains(word));
+    !bears(LEVELS) && !bears(CALM) && bears(OBJECTIONS)
 }
 
 /// Says whether it is a line of an access log whose status is a server's error:
@@ -396,6 +426,19 @@ mod tests {
             loud.map(|event| said(event)).collect::<Vec<_>>(),
             [Some("syntax error: unexpected \"fi\"")]
         );
+    }
+
+    #[test]
+    fn the_last_word_of_a_process_may_be_an_objection_without_a_level() {
+        let rated = |text: &str, is_last| {
+            let mut events = translate_log(text.as_bytes(), b"", &Place::default(), Timestamp::MAX);
+            digest(&mut events, text, End { time: Timestamp::MAX, is_last });
+            events.iter().filter(|event| event.severity >= Severity::Error).count()
+        };
+        let text = "rendering a\nmap has no entry for key \"region\"\n";
+        assert_eq!((rated(text, true), rated(text, false)), (1, 0));
+        assert_eq!(rated("INFO all is not lost\n", true), 0);
+        assert_eq!(rated("FATAL no entry\nit is not my fault\n", true), 1);
     }
 
     #[test]

@@ -116,6 +116,10 @@ pub(super) fn common(message: &str) -> String {
 /// Reads `"responseTime": 4230.7`, `"elapsed_ms": 4230`, `"duration": "4.2s"`. A bare number is in
 /// milliseconds where the key says no unit.
 fn of_field(key: &str, value: &Json) -> Option<Duration> {
+    // `"attr": {"durationMillis": 4230}`.
+    if let Json::Object(fields) = value {
+        return fields.iter().find_map(|(key, value)| of_field(key, value));
+    }
     let unit = key_unit(key)?;
     match value {
         Json::Number(number) => scaled(&number.to_string(), unit.unwrap_or(1_000_000)),
@@ -205,6 +209,7 @@ mod tests {
             ("request completed in 4.5s", 4_500),
             (r#"{"msg":"request completed","responseTime":4230.5}"#, 4_230),
             (r#"{"msg":"query done","took":"4.2s"}"#, 4_200),
+            (r#"{"msg":"Slow query","attr":{"ns":"a.b","durationMillis":4200}}"#, 4_200),
             (r#"{"msg":"query done","duration_seconds":4.2}"#, 4_200),
         ] {
             assert_eq!(millis(line), Some(want), "{line}");

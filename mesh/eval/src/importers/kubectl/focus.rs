@@ -42,7 +42,20 @@ impl Focus {
             .filter(|object| object.kind == "Pod" && object.detail != Detail::Row)
             .map(whose)
             .collect();
+        // Who looks at a node that is not well looks at what that does to its pods.
+        let nodes: BTreeSet<String> = moment
+            .objects()
+            .filter(|object| object.kind == "Node" && object.detail != Detail::Row)
+            .filter(|node| is_unwell(&node.json))
+            .map(|object| Name::of("Node", &object.json).name)
+            .collect();
         let is_row = |object: &Object| object.kind == "Pod" && object.detail == Detail::Row;
+        let of_node = |object: &&Object| {
+            let node = object.json.pointer("/spec/nodeName").and_then(Json::as_str);
+            is_row(object) && node.is_some_and(|node| nodes.contains(node))
+        };
+        let beside: BTreeSet<_> = moment.objects().filter(of_node).map(whose).collect();
+        let close: BTreeSet<_> = close.into_iter().chain(beside).collect();
         moment.retain(|object| {
             !is_row(object) || close.contains(&whose(object)) || self.names(&whose(object).1)
         });
@@ -52,22 +65,39 @@ impl Focus {
 
     /// Says whether what was read names a thing, as a word or before the rest of a name.
     fn names(&self, name: &str) -> bool {
-        let is_part = |letter: char| letter.is_alphanumeric() || letter == '-' || letter == '_';
-        self.texts.iter().any(|text| {
-            text.match_indices(name).any(|(at, _)| {
-                let before = text.get(..at).and_then(|before| before.chars().next_back());
-                let after = text.get(at + name.len()..).unwrap_or_default();
-                let goes_on = after.strip_prefix('-').map_or(after, |_| "");
-                !before.is_some_and(is_part) && !goes_on.chars().next().is_some_and(is_part)
-            })
-        })
+        self.texts.iter().any(|text| is_named(text, name))
     }
 }
 
-/// Returns namespace and name of what owns a pod, its template's hash left out, or of the pod.
+/// Says whether a node is not ready, or short of something.
+pub(super) fn is_unwell(node: &Json) -> bool {
+    let conditions = node.pointer("/status/conditions").and_then(Json::as_array);
+    conditions.into_iter().flatten().any(|condition| {
+        let text = |field: &str| condition.get(field).and_then(Json::as_str).unwrap_or_default();
+        let is_true = text("status") == "True";
+        (text("type") == "Ready" && !is_true) || (text("type").ends_with("Pressure") && is_true)
+    })
+}
+
+/// Says whether a text names a thing, as a word or before the rest of a name.
+pub(super) fn is_named(text: &str, name: &str) -> bool {
+    let is_part = |letter: char| letter.is_alphanumeric() || letter == '-' || letter == '_';
+    text.match_indices(name).any(|(at, _)| {
+        let before = text.get(..at).and_then(|before| before.chars().next_back());
+        let after = text.get(at + name.len()..).unwrap_or_default();
+        let goes_on = after.strip_prefix('-').map_or(after, |_| "");
+        !before.is_some_and(is_part) && !goes_on.chars().next().is_some_and(is_part)
+    })
+}
+
 fn whose(pod: &Object) -> (String, String) {
-    let name = Name::of("Pod", &pod.json);
-    let reference = pod.json.pointer("/metadata/ownerReferences/0").cloned();
+    owner_of(&pod.json)
+}
+
+/// Returns namespace and name of what owns a pod, its template's hash left out, or of the pod.
+pub(super) fn owner_of(pod: &Json) -> (String, String) {
+    let name = Name::of("Pod", pod);
+    let reference = pod.pointer("/metadata/ownerReferences/0").cloned();
     let reference = reference.or_else(|| owner(&name.name, &Default::default()));
     let text = |field: &str| reference.as_ref()?.get(field).and_then(Json::as_str);
     let owned = text("name").map(|owner| match text("kind") {
@@ -90,6 +120,21 @@ fn is_suffix(end: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_node_is_not_well_by_its_conditions() {
+        for (name, status, want) in [
+            ("Ready", "True", false),
+            ("Ready", "Unknown", true),
+            ("DiskPressure", "True", true),
+            ("DiskPressure", "False", false),
+            ("NetworkUnavailable", "False", false),
+        ] {
+            let condition = serde_json::json!({ "type": name, "status": status });
+            let node = serde_json::json!({ "status": { "conditions": [condition] } });
+            assert_eq!(is_unwell(&node), want, "{name} {status}");
+        }
+    }
 
     #[test]
     fn a_thing_is_named_by_a_word_of_its_own() {

@@ -12,8 +12,11 @@ use crate::importers::k8s_objects::moment::before;
 /// The class of an Ingress, where it was written before it had a field.
 const ANNOTATION: &str = "/metadata/annotations/kubernetes.io~1ingress.class";
 
-/// Services that an Ingress leads to, and what its description says of each that is not found.
-type Backends = BTreeMap<String, Option<String>>;
+/// Where an Ingress leads to, and what its description says of each that is not found.
+type Backends = BTreeMap<Backend, Option<String>>;
+
+/// A Service, and a port of it by its number.
+type Backend = (String, Option<u16>);
 
 /// What was printed of Ingresses and their classes.
 #[derive(Debug, Default)]
@@ -24,6 +27,8 @@ pub(super) struct Ingresses {
     lost: BTreeMap<(String, String), Backends>,
     /// All Services of a namespace.
     services: BTreeMap<String, BTreeSet<String>>,
+    /// The ports of a Service, by its namespace and name.
+    ports: BTreeMap<(String, String), BTreeSet<u16>>,
     /// Whether somebody listed the classes, of which there may be none.
     is_listed: bool,
 }
@@ -46,11 +51,8 @@ impl Ingresses {
                 self.add((namespace, name), outline.get("Ingress Class"), outline.get("Address"));
                 let beside = outline.get("Default backend");
                 let below = outline.below("Rules").iter().copied();
-                for (service, error) in beside.into_iter().chain(below).filter_map(lost) {
-                    let lost =
-                        self.lost.entry((namespace.to_owned(), name.to_owned())).or_default();
-                    lost.insert(service.to_owned(), Some(error.to_owned()));
-                }
+                let lost = self.lost.entry((namespace.to_owned(), name.to_owned())).or_default();
+                lost.extend(beside.into_iter().chain(below).filter_map(lost_backend));
             }
         }
         let mut lines = text.lines().filter(|line| !line.trim().is_empty());
@@ -58,13 +60,17 @@ impl Ingresses {
         let is_classes = table.has(&["NAME", "CONTROLLER", "PARAMETERS"]);
         let is_entries = table.has(&["NAME", "CLASS", "HOSTS"]);
         self.is_listed |= is_classes;
-        let is_services = command.name.is_none()
-            && command.selector.is_none()
-            && table.has(&["NAME", "TYPE", "CLUSTER-IP"]);
-        if is_services {
-            let lines = lines.map(|line| table.row(line));
-            let names = lines.filter_map(|row| row.get("NAME").map(str::to_owned));
-            self.services.entry(namespace.to_owned()).or_default().extend(names);
+        if table.has(&["NAME", "TYPE", "CLUSTER-IP"]) {
+            let is_all = command.name.is_none() && command.selector.is_none();
+            for row in lines.map(|line| table.row(line)) {
+                let Some(name) = row.get("NAME").map(str::to_owned) else { continue };
+                let of_row = row.get("NAMESPACE").unwrap_or(namespace).to_owned();
+                let ports = row.get("PORT(S)").unwrap_or_default().split(',').filter_map(port);
+                self.ports.entry((of_row, name.clone())).or_default().extend(ports);
+                if is_all {
+                    self.services.entry(namespace.to_owned()).or_default().insert(name);
+                }
+            }
             return;
         }
         for row in lines.filter(|_| is_classes || is_entries).map(|line| table.row(line)) {
@@ -91,7 +97,13 @@ impl Ingresses {
             let has_address = json.pointer("/status/loadBalancer/ingress/0").is_some();
             self.add((namespace, name), class, has_address.then_some("some"));
             let lost = self.lost.entry((namespace.to_owned(), name.to_owned())).or_default();
-            lost.extend(backends(json).into_iter().map(|service| (service, None)));
+            lost.extend(backends(json).into_iter().map(|backend| (backend, None)));
+        } else if kind == "Service" {
+            let namespace = text("/metadata/namespace").unwrap_or("default");
+            let ports = json.pointer("/spec/ports").and_then(Json::as_array);
+            let numbers = ports.into_iter().flatten().filter_map(|port| port.get("port")?.as_u64());
+            let numbers = numbers.filter_map(|number| u16::try_from(number).ok());
+            self.ports.entry((namespace.to_owned(), name.to_owned())).or_default().extend(numbers);
         }
         matches!(kind, "IngressClass" | "Ingress")
     }
@@ -122,35 +134,59 @@ impl Ingresses {
         unserved.chain(lost).flat_map(|event| [before(&event), event]).collect()
     }
 
-    /// Says why an Ingress does not reach a Service, if it does not: its description says so, or
-    /// all Services of its namespace were listed, and there is no such one.
-    fn why(&self, namespace: &str, (service, error): (&String, &Option<String>)) -> Option<String> {
-        let is_absent = self.services.get(namespace).is_some_and(|all| !all.contains(service));
-        match error {
-            Some(error) => Some(format!("Service {service} ({error})")),
-            None => is_absent.then(|| format!("Service {service} (which is not there)")),
+    /// Says why an Ingress does not reach a Service, if it does not: its description says so, all
+    /// Services of its namespace were listed and there is no such one, or it has no such port.
+    fn why(
+        &self,
+        namespace: &str,
+        ((service, port), error): (&Backend, &Option<String>),
+    ) -> Option<String> {
+        if let Some(error) = error {
+            return Some(format!("Service {service} ({error})"));
         }
+        if self.services.get(namespace).is_some_and(|all| !all.contains(service)) {
+            return Some(format!("Service {service} (which is not there)"));
+        }
+        let known = self.ports.get(&(namespace.to_owned(), service.clone()))?;
+        let port = port.filter(|port| !known.is_empty() && !known.contains(port))?;
+        let known: Vec<_> = known.iter().map(u16::to_string).collect();
+        let known = known.join(", ");
+        Some(format!("port {port} of Service {service} (which has port {known} and no such)"))
     }
 }
 
-/// Reads `/  web:80 (<error: services "web" not found>)`: the Service, and what is said of it.
-fn lost(line: &str) -> Option<(&str, &str)> {
-    let (before, error) = line.split_once("(<error: ")?;
-    let service = before.split_whitespace().next_back()?.split(':').next()?;
-    let error = error.split(">)").next()?;
-    error.contains("not found").then_some((service, error))
+/// Reads `/  web:80 (<error: services "web" not found>)`, `/  web:80 ()`: a Service and its port, and
+/// what is said of it if it is not found. One that has endpoints is.
+fn lost_backend(line: &str) -> Option<(Backend, Option<String>)> {
+    let (before, said) = line.rsplit_once(" (")?;
+    let (service, port) = before.split_whitespace().next_back()?.split_once(':')?;
+    let backend = (service.to_owned(), port.parse().ok());
+    if said == ")" {
+        return Some((backend, None));
+    }
+    let error = line.split_once("(<error: ")?.1.split(">)").next()?;
+    error.contains("not found").then(|| (backend, Some(error.to_owned())))
 }
 
-/// Returns the Services that an Ingress leads to.
-fn backends(json: &Json) -> Vec<String> {
+/// Reads `80/TCP`, `80:30080/TCP`.
+fn port(text: &str) -> Option<u16> {
+    text.split([':', '/']).next()?.parse().ok()
+}
+
+/// Returns where an Ingress leads to.
+fn backends(json: &Json) -> Vec<Backend> {
     let list = |json: &Json, at: &str| {
         json.pointer(at).and_then(Json::as_array).cloned().unwrap_or_default()
     };
     let rules = list(json, "/spec/rules");
     let paths = rules.iter().flat_map(|rule| list(rule, "/http/paths"));
     let all = paths.chain(json.pointer("/spec/defaultBackend").map(json_backend));
-    let name = |path: &Json| path.pointer("/backend/service/name")?.as_str().map(str::to_owned);
-    all.filter_map(|path| name(&path)).collect()
+    let backend = |path: &Json| {
+        let name = path.pointer("/backend/service/name")?.as_str()?;
+        let port = path.pointer("/backend/service/port/number").and_then(Json::as_u64);
+        Some((name.to_owned(), port.and_then(|port| u16::try_from(port).ok())))
+    };
+    all.filter_map(|path| backend(&path)).collect()
 }
 
 /// Wraps a backend as a path has it.
@@ -230,6 +266,22 @@ mod tests {
             told.len() == 2 && format!("{said:?}").contains("Service web (which is not"),
             "{said:?}"
         );
+    }
+
+    #[test]
+    fn a_port_that_the_service_does_not_have_is_told() {
+        let text = "Name:  site\nNamespace:  default\nDefault backend:  <default>\nRules:\n  Host  Path  \
+            Backends\n  ----  ----  --------\n  a.io\n        /   web:8080 ()\n";
+        let services = |ports: &str| {
+            format!(
+                "NAME  TYPE       CLUSTER-IP  PORT(S)  AGE\nweb   ClusterIP  10.0.0.7    {ports}  9d\n"
+            )
+        };
+        for (ports, want) in [("80/TCP,443:30443/TCP", 2), ("80/TCP,8080/TCP", 0)] {
+            assert_eq!(reasons(&[text, &services(ports)]).len(), want, "{ports}");
+        }
+        assert_eq!(reasons(&[text]).len(), 0);
+        assert_eq!(reasons(&[&text.replace("()", "(10.0.0.9:80)"), &services("80/TCP")]).len(), 0);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! its container ended, or at the end of the recording if it runs. Lines that bear no time follow
 //! each other by 10 ms. What a log says again and again is told in brief (see [`super::digest`]).
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use ahash::AHashSet;
 use tapio_collect::Unbound;
@@ -12,6 +12,7 @@ use tapio_collect_host::translate_log;
 use tapio_model::{Kind, Place, Timestamp, keys};
 
 use super::{
+    age::date,
     digest::{End, digest},
     name::Name,
 };
@@ -106,8 +107,12 @@ impl Log {
         let container = self.whose.container.as_deref().unwrap_or_default();
         let which = if self.whose.is_previous { "previous" } else { "current" };
         let identity = ["kubectl logs", namespace, name, container, which].join("\n");
-        let mut events =
-            translate_log(self.text.as_bytes(), identity.as_bytes(), place, Timestamp::MAX);
+        let mut events = translate_log(
+            joined(&self.text).as_bytes(),
+            identity.as_bytes(),
+            place,
+            Timestamp::MAX,
+        );
         // What stands above the first line that bears a time came just before it.
         let dated = events.iter().position(|event| event.time < Timestamp::MAX);
         let first = dated.and_then(|at| Some((at, events.get(at)?.time)));
@@ -128,6 +133,34 @@ impl Log {
         digest(&mut events, &self.text, end);
         events
     }
+}
+
+/// Joins a driver's question to the line that it goes on with: it says who was called.
+fn joined(text: &str) -> Cow<'_, str> {
+    const QUESTION: &str = "Is the server running";
+    if !text.contains(QUESTION) {
+        return Cow::Borrowed(text);
+    }
+    let mut lines = Vec::<String>::new();
+    let mut is_asking = false;
+    for line in text.lines() {
+        let bare = stamp(line).trim_start();
+        is_asking = bare.starts_with(QUESTION) || (is_asking && bare.starts_with("TCP/IP"));
+        match lines.last_mut().filter(|_| is_asking) {
+            Some(last) => {
+                last.push(' ');
+                last.push_str(bare);
+            }
+            None => lines.push(line.to_owned()),
+        }
+    }
+    Cow::Owned(lines.join("\n"))
+}
+
+/// Returns a line without the time that `--timestamps` puts before it.
+fn stamp(line: &str) -> &str {
+    let after = line.split_once(' ').filter(|(time, _)| date(time).is_some());
+    after.map_or(line, |(_, rest)| rest)
 }
 
 /// Returns when the log of a container at `place` ends: with the end that was told of it, or of
@@ -163,6 +196,16 @@ mod tests {
         let told = log.tell(&Place::default(), End { time: until, is_last: false });
         let ages: Vec<_> = told.iter().map(|line| until.since(line.time).as_millis()).collect();
         assert_eq!(ages, [9_021, 9_011, 9_001, 8_991, 1]);
+    }
+
+    #[test]
+    fn a_drivers_question_goes_on_with_its_line() {
+        let text = "could not connect\n\tIs the server running on host \"db\" and accepting\n\
+                    \tTCP/IP connections on port 5432?\nbye";
+        let want = "could not connect Is the server running on host \"db\" and accepting TCP/IP connections on \
+                    port 5432?\nbye";
+        assert_eq!(joined(text), want);
+        assert_eq!(joined("\tat x"), "\tat x");
     }
 
     #[test]

@@ -168,7 +168,7 @@ pub(in crate::importers) fn bare_pod(namespace: &str, name: &str, uid: &str) -> 
 }
 
 /// Makes a reference to a controller.
-pub(super) fn reference(kind: &str, name: &str) -> Json {
+pub(in crate::importers) fn reference(kind: &str, name: &str) -> Json {
     let api = match kind {
         "Job" => "batch/v1",
         "Node" => "v1",

@@ -5,6 +5,7 @@
 const FIELDS: &[&str] = &[
     "Access Modes",
     "Active Deadline Seconds",
+    "Active Jobs",
     "Addresses",
     "Address",
     "Allocatable",
@@ -37,6 +38,7 @@ const FIELDS: &[&str] = &[
     "Init Containers",
     "Kind",
     "Labels",
+    "Last Schedule Time",
     "Lease",
     "Max replicas",
     "Message",

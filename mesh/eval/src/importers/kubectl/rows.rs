@@ -159,6 +159,10 @@ fn pod_status(desk: &Desk<'_>, row: &PodRow<'_>, is_ready: bool) -> Json {
         "Running" | "NotReady" => ("Running", None),
         "Pending" | "ContainerCreating" | "PodInitializing" => ("Pending", None),
         "Succeeded" | "Completed" => ("Succeeded", None),
+        // Between an end and the next start.
+        "Error" if restarts > 0 => {
+            ("Running", Some(json!({ "waiting": { "reason": "CrashLoopBackOff" } })))
+        }
         "Evicted" | "Error" | "Failed" | "ContainerStatusUnknown" => ("Failed", None),
         // What a row cannot tell is when; the kill before a restart was as long ago as it says.
         "OOMKilled" => (
@@ -217,6 +221,9 @@ fn other(
     if table.has(&["REFERENCE", "TARGETS", "MAXPODS"]) {
         return autoscaler(desk, command, row);
     }
+    if table.has(&["NAME", "TYPE", "CLUSTER-IP"]) {
+        return service(desk, command, row);
+    }
     let status = row.get("STATUS")?;
     let condition = |name: &str, status: &str| json!({ "type": name, "status": status });
     let (kind, json) = if table.has(&["ROLES", "VERSION"]) {
@@ -234,6 +241,22 @@ fn other(
     let name = Name::new(kind, namespace, row.get("NAME")?);
     let mut json = json;
     merge(&mut json, "metadata", name.metadata(desk.uids));
+    Some(name.seen(json, Detail::Row, desk.file.map(str::to_owned)))
+}
+
+/// Reads a row of a Service: its address, and in the wide form whom it selects.
+fn service(desk: &Desk<'_>, command: &Command, row: &Row<'_, '_>) -> Option<Object> {
+    let namespace = row.get("NAMESPACE").or(command.namespace.as_deref());
+    let name = Name::new("Service", namespace, row.get("NAME")?);
+    let selector = row.get("SELECTOR").unwrap_or_default();
+    let selector: BTreeMap<&str, &str> =
+        selector.split(',').filter_map(|pair| pair.split_once('=')).collect();
+    let address = row.get("CLUSTER-IP").filter(|address| *address != "None");
+    let json = json!({
+        "metadata": name.metadata(desk.uids),
+        "spec": { "clusterIP": address, "type": row.get("TYPE"), "selector": selector },
+        "isRow": true,
+    });
     Some(name.seen(json, Detail::Row, desk.file.map(str::to_owned)))
 }
 

@@ -11,7 +11,8 @@ const PROMPTS: &[&str] = &["$ kubectl ", "$ oc ", "$ helm ", "$ argocd "];
 const LOG_FOOTER: &str = "LOG QUERY METADATA";
 
 /// Parts of a tool's name by which its output is that of kubectl, or of a tool beside it that is read.
-const OUR_TOOLS: &[&str] = &["kubectl", "kubernetes", "pod_logs", "argocd_app_get", "helm_list"];
+const OUR_TOOLS: &[&str] =
+    &["kubectl", "kubernetes", "pod_logs", "argocd_app_get", "helm_list", "trace"];
 
 /// What was asked, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -51,16 +52,66 @@ pub(super) fn sections(text: &str) -> Option<Vec<Section<'_>>> {
     let mut command = command;
     let mut rest = body;
     while let Some((before, asked, after)) = split_at_prompt(rest) {
-        sections.push(Section { command, text: Cow::Borrowed(output(before)), asked_at });
+        sections.extend(parts(command, output(before), asked_at));
         command = Command::of_words(asked);
         rest = after;
     }
-    sections.push(Section { command, text: Cow::Borrowed(output(rest)), asked_at });
+    sections.extend(parts(command, output(rest), asked_at));
     sections.retain(|section| {
         let is_own = section.command.verb == "logs" && is_own_refusal(&section.text);
         !section.text.trim().is_empty() && (is_own || !is_refusal(&section.text))
     });
     Some(sections)
+}
+
+/// Takes an output apart that holds tables of several kinds, and names what was cut out of a
+/// description.
+fn parts<'a>(command: Command, text: &'a str, asked_at: Option<&'a str>) -> Vec<Section<'a>> {
+    if command.verb == "describe" {
+        let text = named(&command, text);
+        return vec![Section { command, text, asked_at }];
+    }
+    let mut texts = Vec::new();
+    let mut rest = text;
+    if command.verb == "get" {
+        while let Some((before, after)) = split_at_table(rest) {
+            texts.push(before);
+            rest = after;
+        }
+    }
+    texts.push(rest);
+    let is_only = texts.len() == 1;
+    let section = |text: &'a str| {
+        let mut command = command.clone();
+        // `pod/cart-1`: of which kind the rows are.
+        let of_rows = text.lines().nth(1).and_then(|row| row.split_whitespace().next());
+        if let Some((kind, _)) = of_rows.filter(|_| !is_only).and_then(|name| name.split_once('/'))
+        {
+            command.kind = Some(own(kind));
+        }
+        Section { command, text: Cow::Borrowed(text), asked_at }
+    };
+    texts.into_iter().map(section).collect()
+}
+
+/// Splits an output of several tables before the second: a blank line, and a header below it.
+fn split_at_table(text: &str) -> Option<(&str, &str)> {
+    let is_header = |after: &str| after.starts_with("NAME ") || after.starts_with("NAMESPACE ");
+    let mut gaps = text.match_indices("\n\n").map(|(at, gap)| at + gap.len());
+    let at = gaps.find(|at| text.get(*at..).is_some_and(is_header))?;
+    text.split_at_checked(at)
+}
+
+/// Puts the name that was asked for above a description that was cut (`| grep -A9 ^Events`).
+fn named<'a>(command: &Command, text: &'a str) -> Cow<'a, str> {
+    let is_cut = !is_refusal(text) && !text.lines().any(|line| line.starts_with("Name:"));
+    match command.name.as_deref().filter(|_| is_cut && !text.trim().is_empty()) {
+        Some(name) => {
+            let namespace = command.namespace.as_deref().unwrap_or("default");
+            Cow::Owned(format!("Name: {name}\nNamespace: {namespace}\n{text}"))
+        }
+        None => Cow::Borrowed(text),
+    }
 }
 
 enum Header<'a> {
@@ -145,7 +196,7 @@ impl Command {
         };
         let is_logs = tool.contains("logs");
         if self.verb.is_empty() {
-            let verbs = ["describe", "events", "lineage", "top", "get"];
+            let verbs = ["describe", "events", "lineage", "top", "get", "trace"];
             let verb = verbs.into_iter().find(|verb| tool.contains(verb)).unwrap_or_default();
             self.verb = own(if is_logs { "logs" } else { verb });
         }
@@ -258,6 +309,25 @@ mod tests {
             ("logs", Some("cart-1"), Some("shop"))
         );
         assert_eq!(super::sections("{\"tool_name\": \"search\"}\n{}\nx"), None);
+    }
+
+    #[test]
+    fn what_was_cut_out_of_a_description_is_named_by_its_command() {
+        let text = "$ kubectl describe pod cart-1 -n shop | tail -1\nEvents:  <none>\n\
+                    $ kubectl describe pod cart-2 -n shop\nName:  cart-2\n";
+        let texts: Vec<_> = sections(text).unwrap().into_iter().map(|one| one.text).collect();
+        assert_eq!(texts, ["Name: cart-1\nNamespace: shop\nEvents:  <none>\n", "Name:  cart-2\n"]);
+        let refused = "$ kubectl describe pod cart-1\nError from server (NotFound): no\n";
+        assert_eq!(sections(refused), Some(Vec::new()));
+    }
+
+    #[test]
+    fn tables_of_several_kinds_are_outputs_of_their_own() {
+        let text = "$ kubectl get pvc,svc -n shop\nNAME  STATUS\npersistentvolumeclaim/a  Bound\n\n\
+                    NAME  TYPE\nservice/b  ClusterIP\n";
+        let sections = sections(text).unwrap();
+        let kinds = sections.iter().map(|one| one.command.kind.as_deref().unwrap_or_default());
+        assert_eq!(kinds.collect::<Vec<_>>(), ["persistentvolumeclaim", "service"]);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use tapio_model::{Class, Kind, Place, Severity, Source, Timestamp, Workload, key
 
 use super::{
     age::{age, date},
+    events,
     outline::{Outline, pair, told},
     section::Command,
     table::{Row, Table},
@@ -30,6 +31,9 @@ const STATED_WITH: Duration = Duration::from_secs(15);
 
 /// Conditions by which controllers of custom resources say that all is well.
 const GOOD: &[&str] = &["Ready", "Available", "Synced", "Healthy", "Released"];
+
+/// States of what is to become true and has not, as controllers write them.
+const UNDONE: &[&str] = &["errored", "expired", "invalid", "pending"];
 
 /// How a release says that it is not done, and will not be.
 const RELEASE_STATES: &[&str] =
@@ -117,6 +121,13 @@ impl Standstills {
             let last = outline.get("Last Schedule Time").map(|at| format!("at {at}"));
             self.suspended(id("CronJob"), last);
         }
+        let said = events::described(outline.below("Events"));
+        let is_waiting = said.iter().any(|said| said.reason == "JobAlreadyActive");
+        if let Some(jobs) = outline.get("Active Jobs").filter(|_| is_waiting) {
+            let since = outline.get("Last Schedule Time").unwrap_or("some time");
+            let said = format!("{jobs} goes on since {since}, and no two may run at once");
+            self.still.entry(id("CronJob")).or_insert(("JobAlreadyActive", said));
+        }
         let is_budget = outline.has(&["Selector"]) && !outline.has(&["Type"]);
         let allowed = below(outline.below("Status"), "Allowed disruptions");
         if is_budget && allowed == Some("0") {
@@ -131,8 +142,12 @@ impl Standstills {
             self.leaving.insert(id("PersistentVolumeClaim"), (Since::For(since), said));
         }
         let Some(kind) = kind.filter(|kind| Resource::from_kind(kind).is_none()) else { return };
-        if let Some((reason, message)) = of_lines(outline.below("Status")) {
+        let status = outline.below("Status");
+        if let Some((reason, message)) = of_lines(status) {
             self.not_ready(id(kind), reason, message);
+        } else if let Some(state) = below(status, "State").filter(|state| UNDONE.contains(state)) {
+            let reason = below(status, "Reason").and_then(told);
+            reason.into_iter().for_each(|why| self.not_ready(id(kind), Some(state), Some(why)));
         }
         let metadata = outline.below("Metadata");
         if let Some(at) = below(metadata, "Deletion Timestamp").and_then(date) {
@@ -193,6 +208,9 @@ impl Standstills {
             self.budgets.insert(id);
         } else if let Some((reason, message)) = bad {
             self.not_ready(id, reason, message);
+        } else if let Some(state) = text("/status/state").filter(|state| UNDONE.contains(state)) {
+            let reason = text("/status/reason").filter(|reason| !reason.is_empty());
+            reason.into_iter().for_each(|why| self.not_ready(id.clone(), Some(state), Some(why)));
         } else if matches!(text("/status/operationState/phase"), Some("Failed" | "Error")) {
             self.not_ready(id, text("/status/sync/status"), text("/status/operationState/message"));
         }
@@ -203,7 +221,15 @@ impl Standstills {
     pub(super) fn tell(&self, end: Timestamp) -> Vec<Unbound> {
         let mut told = Vec::new();
         for (id, (reason, said)) in &self.still {
-            told.push(event(id, (reason, said), end));
+            if self.still.keys().any(|maker| is_made_by(id, maker)) {
+                continue;
+            }
+            let made = self.still.iter().filter(|(made, _)| is_made_by(made, id));
+            // What it waits for says more than that it waits.
+            let mut words: Vec<_> =
+                made.map(|((kind, _, name), (_, said))| format!("{kind} {name}: {said}")).collect();
+            words.push(said.clone());
+            told.push(event(id, (reason, &words.join("; ")), end));
         }
         for (id, (since, said)) in &self.leaving {
             let lasts = match since {
@@ -270,6 +296,13 @@ fn finalizers(json: &Json) -> Option<String> {
     let own = json.pointer("/metadata/finalizers").and_then(Json::as_array);
     let own: Vec<_> = own.into_iter().flatten().filter_map(Json::as_str).collect();
     remains.map(str::to_owned).or_else(|| (!own.is_empty()).then(|| own.join(", ")))
+}
+
+/// Says whether one object was made for another, whose name its own begins with:
+/// `Challenge shop/web-tls-1-42` for `Certificate shop/web-tls`.
+fn is_made_by((kind, namespace, name): &Id, (of_kind, of_namespace, maker): &Id) -> bool {
+    let rest = name.strip_prefix(maker.as_str());
+    kind != of_kind && namespace == of_namespace && rest.is_some_and(|rest| rest.starts_with('-'))
 }
 
 fn event((kind, namespace, name): &Id, (reason, said): (&str, &str), end: Timestamp) -> Unbound {
@@ -351,6 +384,34 @@ mod tests {
         let row = "NAME  SCHEDULE   SUSPEND  ACTIVE  LAST SCHEDULE  AGE\nrun   0 2 * * *  True     0       9d             90d\n";
         assert_eq!(of(&[("", row)]), NOTHING);
         assert_eq!(of(&[("run", row)]), ["Suspended run: it is suspended, last started 9d ago"]);
+    }
+
+    #[test]
+    fn what_an_object_made_says_why_it_waits() {
+        let made = "Name:  tls-1-7\nNamespace:  default\nKind:  Challenge\nStatus:\n  Reason:  wrong \
+            status code '404'\n  State:  pending\n";
+        let row = "NAME  READY  SECRET  AGE\ntls   False  tls     9m\n";
+        let want = "CertificateNotReady tls: Challenge tls-1-7: pending: wrong status code '404'; the \
+            certificate is not ready";
+        assert_eq!(of(&[("", made), ("", row)]), [want]);
+        assert_eq!(of(&[("", &made.replace("pending", "valid"))]), NOTHING);
+    }
+
+    #[test]
+    fn a_schedule_whose_run_does_not_end_is_told() {
+        let text = |jobs: &str| {
+            format!(
+                "Name:  run\nNamespace:  shop\nConcurrency Policy:  Forbid\nSuspend:  False\n\
+            Last Schedule Time:  Fri, 30 May 2025 04:30:00 +0000\nActive Jobs:  {jobs}\nEvents:\n  Type    Reason            \
+            Age  From  Message\n  ----    ------            ---  ----  -------\n  Normal  JobAlreadyActive  9m   c     no\n"
+            )
+        };
+        let told = of(&[("", &text("run-1"))]);
+        assert!(
+            told.len() == 1 && told[0].starts_with("JobAlreadyActive run: run-1 goes on"),
+            "{told:?}"
+        );
+        assert_eq!(of(&[("", &text("<none>"))]), NOTHING);
     }
 
     #[test]

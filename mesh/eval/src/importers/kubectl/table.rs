@@ -66,10 +66,13 @@ impl<'a> Row<'_, 'a> {
         self.table.has(&[column])
     }
 
-    /// Returns the cell of a column; `<none>` and the like are none.
+    /// Returns the cell of a column; `<none>` and the like are none. Of `pod/cart-1`, as several
+    /// kinds are listed, the name is what was asked for.
     pub(super) fn get(&self, column: &str) -> Option<&'a str> {
         let at = self.table.columns.iter().position(|(name, _)| *name == column)?;
         let cell = self.cells.get(at)?.trim();
+        let cell =
+            cell.rsplit_once('/').filter(|_| column == "NAME").map_or(cell, |(_, name)| name);
         (!matches!(cell, "" | "<none>" | "<unset>" | "<unknown>" | "-")).then_some(cell)
     }
 }

@@ -222,10 +222,12 @@ fn astray(json: &Json, pods: &[Pod]) -> Option<Astray> {
     if selector.is_empty() {
         return None;
     }
+    // What a name alone tells of a pod is the hash of its template.
+    let is_labelled = |pod: &Pod| pod.labels.keys().any(|key| key != "pod-template-hash");
     let own: Vec<(usize, &Pod)> = pods
         .iter()
         .enumerate()
-        .filter(|(_, pod)| pod.name.namespace == name.namespace && !pod.labels.is_empty())
+        .filter(|(_, pod)| pod.name.namespace == name.namespace && is_labelled(pod))
         .collect();
     let takes = |pod: &Pod| selector.iter().all(|(key, value)| pod.labels.get(key) == Some(value));
     let taken: Vec<_> = own.iter().filter(|(_, pod)| takes(pod)).copied().collect();
@@ -238,8 +240,12 @@ fn astray(json: &Json, pods: &[Pod]) -> Option<Astray> {
     let stem = format!("{}-", name.name);
     let is_named = |pod: &Pod| pod.name.name.starts_with(&stem);
     let shares = |pod: &Pod| selector.keys().any(|key| pod.labels.contains_key(key));
-    let meant = own.iter().find(|(_, pod)| is_named(pod));
-    let meant = meant.or_else(|| own.iter().find(|(_, pod)| shares(pod))).map(|(at, _)| *at);
+    let named = own.iter().find(|(_, pod)| is_named(pod));
+    // A row tells of many Services, and a list need not have all their pods.
+    if named.is_none() && json.get("isRow").is_some() {
+        return None;
+    }
+    let meant = named.or_else(|| own.iter().find(|(_, pod)| shares(pod))).map(|(at, _)| *at);
     let selector: Vec<_> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let said = format!("the selector {} of service {} takes no pod", selector.join(","), name.name);
     Some(Astray { name, reason: "SelectorTakesNoPod", said, meant })
