@@ -7,10 +7,13 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{error::Elapsed, timeout};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often the JetStream API is asked.
+const TRIES_MAX: usize = 3;
 
 /// A connection to a nats-server.
 pub(crate) struct Client {
@@ -52,6 +55,17 @@ impl Client {
         }
     }
 
+    /// Asks the JetStream API; asks again if nobody answers, for an election swallows requests.
+    async fn ask(&mut self, subject: &str, body: &str) -> Result<Value, Box<dyn Error>> {
+        for _ in 1..TRIES_MAX {
+            match self.request(subject, body).await {
+                Err(error) if error.is::<Elapsed>() => {}
+                answered => return answered,
+            }
+        }
+        self.request(subject, body).await
+    }
+
     /// Creates a stream over `subject`.
     pub(crate) async fn create_stream(
         &mut self,
@@ -62,7 +76,7 @@ impl Client {
         let config = format!(
             r#"{{"name":"{name}","subjects":["{subject}"],"retention":"limits","storage":"file","num_replicas":{replicas}}}"#
         );
-        let answer = self.request(&format!("$JS.API.STREAM.CREATE.{name}"), &config).await?;
+        let answer = self.ask(&format!("$JS.API.STREAM.CREATE.{name}"), &config).await?;
         match answer.get("error") {
             None => Ok(()),
             Some(error) => Err(error.to_string().into()),
@@ -71,7 +85,7 @@ impl Client {
 
     /// Returns how many messages a stream has.
     pub(crate) async fn messages(&mut self, stream: &str) -> Result<u64, Box<dyn Error>> {
-        let info = self.request(&format!("$JS.API.STREAM.INFO.{stream}"), "").await?;
+        let info = self.ask(&format!("$JS.API.STREAM.INFO.{stream}"), "").await?;
         let messages = info.pointer("/state/messages").and_then(Value::as_u64);
         messages.ok_or_else(|| info.to_string().into())
     }
