@@ -120,11 +120,6 @@ impl<'a> Party<'a> {
         says_more && !needs_it && !is_together
     }
 
-    /// Says whether little of what is unlike in it is its own beside `other`.
-    fn is_explained(&self, other: &Self, look: &Look<'_>) -> bool {
-        self.own(other, look) < self.score * OWN_SHARE
-    }
-
     /// Says whether most of what is unlike in it is of operations that need `other`.
     fn leans_on(&self, other: &Self) -> bool {
         let needs =
@@ -140,9 +135,10 @@ impl<'a> Party<'a> {
     /// Returns what two have to do with each other.
     fn relate(&self, other: &Self, look: &Look<'_>) -> Relation {
         let times = if look.is_lossy { LOSSY_TIMES } else { 1.0 };
-        if self.is_explained(other, look) || other.is_explained(self, look) {
+        let (mine, theirs) = (self.own(other, look), other.own(self, look));
+        if mine < self.score * OWN_SHARE || theirs < other.score * OWN_SHARE {
             Relation::Explained
-        } else if self.own(other, look).min(other.own(self, look)) >= look.open_min * times {
+        } else if mine.min(theirs) >= look.open_min * times {
             Relation::Apart
         } else {
             Relation::Open

@@ -158,6 +158,17 @@ macro_rules! told {
     };
 }
 
+/// Tells a story to a pattern inside a test that drafts one finding of it, or none:
+/// `one!(Detector, "0s ...")`.
+#[cfg(test)]
+macro_rules! one {
+    ($pattern:expr, $story:expr $(,)?) => {{
+        let mut drafts = told!($pattern, $story);
+        assert!(drafts.len() < 2, "{drafts:?}");
+        drafts.pop()
+    }};
+}
+
 /// One statement on its way to an event.
 #[derive(Clone, Copy)]
 struct Statement {

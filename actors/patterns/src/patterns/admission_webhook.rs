@@ -200,12 +200,6 @@ fn draft(view: &View<'_>, name: &str, is_down: bool, refusals: &[&Event]) -> Opt
 mod tests {
     use super::*;
 
-    fn one(story: &str) -> Option<Draft> {
-        let mut drafts = told!(Detector, story);
-        assert!(drafts.len() < 2, "{drafts:?}");
-        drafts.pop()
-    }
-
     fn down(words: &str) -> String {
         format!(
             "0s a/x%b ObjectEvent reason=FailedCreate msg=\"Error creating: Internal error \
@@ -224,7 +218,7 @@ mod tests {
             ("EOF", "does not answer"),
         ];
         for (words, what) in cases {
-            let draft = one(&down(words)).unwrap();
+            let draft = one!(Detector, &down(words)).unwrap();
             assert!(draft.headline().contains(what), "{words}: {}", draft.headline());
             assert_eq!(draft.subject().to_string(), "AdmissionWebhook /pods.policy");
             let service = Entity::Service { namespace: "sys".into(), name: "policy".into() };
@@ -234,10 +228,12 @@ mod tests {
 
     #[test]
     fn a_webhook_that_says_no_works() {
-        let draft =
-            one("0s a/x%b ObjectEvent reason=FailedCreate msg=\"Error creating: admission \
-             webhook \\\"v.kyverno\\\" denied the request: no label\"")
-            .unwrap();
+        let draft = one!(
+            Detector,
+            "0s a/x%b ObjectEvent reason=FailedCreate msg=\"Error creating: admission \
+             webhook \\\"v.kyverno\\\" denied the request: no label\""
+        )
+        .unwrap();
         assert!(draft.headline().starts_with("admission webhook v.kyverno denies"));
         assert_eq!(draft.recommendation().len(), 1);
     }
@@ -245,7 +241,7 @@ mod tests {
     #[test]
     fn status_and_event_are_one_refusal() {
         let status = "1s a/x%b RolloutStalled reason=FailedCreate msg=\"failed calling webhook \\\"pods.policy\\\": EOF\"";
-        let draft = one(&format!("{}; {status}", down("EOF"))).unwrap();
+        let draft = one!(Detector, &format!("{}; {status}", down("EOF"))).unwrap();
         assert_eq!(draft.evidence().len(), 2);
         assert_eq!(draft.evidence()[0].kind, Kind::ObjectEvent);
     }
@@ -259,7 +255,7 @@ mod tests {
             "0s a/x%b ObjectEvent reason=FailedCreate",
             "0s a/x%b ObjectEvent reason=SuccessfulCreate",
         ] {
-            assert_eq!(one(story), None, "{story}");
+            assert_eq!(one!(Detector, story), None, "{story}");
         }
     }
 }

@@ -221,16 +221,10 @@ mod tests {
     const LATE: &str = "0s kube-system/api-m1/api@m1 Log sev=error reason=EtcdTimeout \
         msg=\"etcdserver: request timed out\"";
 
-    fn one(story: &str) -> Option<Draft> {
-        let mut drafts = told!(Detector, story);
-        assert!(drafts.len() < 2, "{drafts:?}");
-        drafts.pop()
-    }
-
     #[test]
     fn one_late_answer_is_a_moment_and_two_are_not() {
-        assert_eq!(one(LATE), None);
-        let draft = one(&format!("{LATE}; {LATE}")).unwrap();
+        assert_eq!(one!(Detector, LATE), None);
+        let draft = one!(Detector, &format!("{LATE}; {LATE}")).unwrap();
         assert!(draft.touches().contains(&api_server()));
         assert!(draft.root_cause().contains("in time 2 times"), "{}", draft.root_cause());
         assert!(draft.doubt().is_none());
@@ -241,7 +235,11 @@ mod tests {
         for words in REFUSALS {
             let story =
                 format!("0s a/x%b ObjectEvent reason=FailedCreate count=2 msg=\"Error: {words}\"");
-            assert_eq!(one(&story).unwrap().subject().to_string(), "Deployment a/b", "{words}");
+            assert_eq!(
+                one!(Detector, &story).unwrap().subject().to_string(),
+                "Deployment a/b",
+                "{words}"
+            );
         }
     }
 
@@ -249,7 +247,7 @@ mod tests {
     fn no_room_is_certain_and_the_root() {
         let full = "5s kube-system/etcd-m1/etcd@m1 StorageFull src=journal reason=EtcdNoSpace \
              msg=\"etcdserver: mvcc: database space exceeded\"";
-        let draft = one(full).unwrap();
+        let draft = one!(Detector, full).unwrap();
         assert!(draft.headline().contains("no room"), "{}", draft.headline());
         assert!(draft.ruled_out().iter().any(|it| it.pattern == "disk_full"));
     }
@@ -258,11 +256,11 @@ mod tests {
     fn a_lost_lease_alone_stays_a_doubt() {
         let lost = "1s a/op-1/op%op Log msg=\"leader election lost\"; \
              2s a/op-1/op%op ContainerTerminated exit=1";
-        let draft = one(lost).unwrap();
+        let draft = one!(Detector, lost).unwrap();
         assert_eq!(draft.doubt().map(|doubt| doubt.alternative), Some("cpu_throttling"));
         let answered = "0s a/x%b ObjectEvent reason=FailedCreate count=2 \
              msg=\"etcdserver: no leader\"";
-        let draft = one(&format!("{answered}; {lost}")).unwrap();
+        let draft = one!(Detector, &format!("{answered}; {lost}")).unwrap();
         assert!(draft.doubt().is_none() && draft.evidence().len() == 2, "the lease is a symptom");
     }
 
@@ -275,7 +273,7 @@ mod tests {
             "0s a/b-1/b%b Log msg=\"leader election lost\"",
             "0s a/x%b ObjectEvent count=9 reason=FailedCreate msg=\"exceeded quota\"",
         ] {
-            assert_eq!(one(story), None, "{story}");
+            assert_eq!(one!(Detector, story), None, "{story}");
         }
     }
 }

@@ -238,15 +238,9 @@ fn draft(owner: Entity, errors: &[&Event], others: &str) -> Option<Draft> {
 mod tests {
     use super::*;
 
-    fn one(story: &str) -> Option<Draft> {
-        let mut drafts = told!(Detector, story);
-        assert!(drafts.len() < 2, "{drafts:?}");
-        drafts.pop()
-    }
-
     #[test]
     fn every_kind_of_error_is_named_with_its_number_the_most_frequent_first() {
-        let draft = one(SCENES[0].story).unwrap();
+        let draft = one!(Detector, SCENES[0].story).unwrap();
         assert_eq!(
             draft.headline(),
             "cart writes errors again and again: \"order 9 is lost: division by zero\""
@@ -262,7 +256,7 @@ mod tests {
     fn what_another_pattern_would_tell_of_is_named_beside_the_errors() {
         let line = |words: &str| format!("0s a/b-1/b%b Log sev=error tapio.sampled=9 {words}");
         let (expired, bad) = (line("msg=\"certificate expired\""), line("count=6 msg=bad"));
-        let draft = one(&format!("{expired}; {bad}")).unwrap();
+        let draft = one!(Detector, &format!("{expired}; {bad}")).unwrap();
         let cause = draft.root_cause();
         assert!(
             cause.ends_with("\"bad\" 6 times; it says as well: \"certificate expired\""),
@@ -301,8 +295,8 @@ mod tests {
                 line("sev=error tapio.sampled=9 count=9 msg=x")
             ),
         ] {
-            assert_eq!(one(&story), None, "{story}");
+            assert_eq!(one!(Detector, &story), None, "{story}");
         }
-        assert!(one(&line("sev=error tapio.sampled=9 count=9 msg=x")).is_some());
+        assert!(one!(Detector, &line("sev=error tapio.sampled=9 count=9 msg=x")).is_some());
     }
 }

@@ -376,12 +376,6 @@ mod tests {
                           change=modified tapio.changed=\"DB_HOST, LOG_LEVEL\"\n";
     const CRASH: &str = "8s shop/cart-1/cart%cart ContainerTerminated exit=1 reason=Error\n";
 
-    fn one(story: &str) -> Option<Draft> {
-        let mut drafts = told!(Detector, story);
-        assert!(drafts.len() < 2, "{drafts:?}");
-        drafts.pop()
-    }
-
     fn line(at: &str, message: &str) -> String {
         format!("{at} shop/cart-1/cart%cart Log sev=error msg=\"{message}\"\n")
     }
@@ -389,7 +383,8 @@ mod tests {
     #[test]
     fn a_complaint_that_names_the_key_shows_the_mechanism() {
         let draft =
-            one(&[CHANGE, &line("7s", "LOG_LEVEL: no such level"), CRASH].concat()).unwrap();
+            one!(Detector, &[CHANGE, &line("7s", "LOG_LEVEL: no such level"), CRASH].concat())
+                .unwrap();
         let title = "Deployment shop/cart cannot use what ConfigMap cart-env holds now";
         assert_eq!(draft.headline(), title);
         assert_eq!(draft.class(), EvidenceClass::ObjectStatus);
@@ -409,7 +404,7 @@ mod tests {
             (refused.to_owned(), "DB_HOST is an address"),
         ];
         for (failure, words) in cases {
-            let draft = one(&[CHANGE, &failure].concat()).unwrap();
+            let draft = one!(Detector, &[CHANGE, &failure].concat()).unwrap();
             assert!(draft.root_cause().contains(words), "{}", draft.root_cause());
         }
     }
@@ -417,11 +412,11 @@ mod tests {
     #[test]
     fn failing_requests_make_the_change_a_candidate() {
         let failing = "70s svc:shop/cart%cart Anomaly anomaly=error_rate how=rose msg=fail\n";
-        let draft = one(&[CHANGE, failing].concat()).unwrap();
+        let draft = one!(Detector, &[CHANGE, failing].concat()).unwrap();
         assert_eq!(draft.doubt().unwrap().alternative, "service_abnormal");
         let named = line("71s", "LOG_LEVEL: no such level");
-        assert!(one(&[CHANGE, failing, &named].concat()).unwrap().doubt().is_none());
-        assert_eq!(one(&[CHANGE, &failing.replace("cart", "pay")].concat()), None);
+        assert!(one!(Detector, &[CHANGE, failing, &named].concat()).unwrap().doubt().is_none());
+        assert_eq!(one!(Detector, &[CHANGE, &failing.replace("cart", "pay")].concat()), None);
     }
 
     #[test]
@@ -429,9 +424,9 @@ mod tests {
         let failure = line("7s", "LOG_LEVEL: no such level");
         let rollout = "1s shop/x%cart RolloutStarted hash=b image=cart:2\n";
         let old = "1s shop/cart-0/cart%cart ContainerStarted image=cart:1\n";
-        let draft = one(&[CHANGE, rollout, old, &failure].concat()).unwrap();
+        let draft = one!(Detector, &[CHANGE, rollout, old, &failure].concat()).unwrap();
         assert_eq!(draft.doubt().unwrap().alternative, "bad_rollout");
-        let draft = one(&[CHANGE, rollout, &failure].concat()).unwrap();
+        let draft = one!(Detector, &[CHANGE, rollout, &failure].concat()).unwrap();
         assert!(draft.doubt().is_none());
         assert_eq!(draft.ruled_out()[0].because, "the image is the same");
     }
@@ -454,7 +449,7 @@ mod tests {
             [CHANGE, &named.replace("%cart", "%pay")].concat(),
             [CHANGE, "7s shop/cart-1/cart%cart Log msg=\"LOG_LEVEL is debug\""].concat(),
         ] {
-            assert_eq!(one(&story), None, "{story}");
+            assert_eq!(one!(Detector, &story), None, "{story}");
         }
     }
 }

@@ -349,12 +349,6 @@ fn name(rollout: &Event) -> String {
 mod tests {
     use super::*;
 
-    fn one(story: &str) -> Option<Draft> {
-        let mut drafts = told!(Detector, story);
-        assert!(drafts.len() < 2, "{drafts:?}");
-        drafts.pop()
-    }
-
     const ROLLOUT: &str =
         "1s shop/x%cart RolloutStarted hash=newer generation=7 image=shop/cart:v7\n";
     const OLD: &str = "2s shop/cart-older-aaaaa/cart%cart Log msg=\"served\"\n";
@@ -367,7 +361,7 @@ mod tests {
 
     #[test]
     fn new_pods_fail_where_old_ones_work() {
-        let draft = one(&[ROLLOUT, OLD, ERRORS].concat()).unwrap();
+        let draft = one!(Detector, &[ROLLOUT, OLD, ERRORS].concat()).unwrap();
         let title = "Deployment shop/cart: generation 7 fails in 2 of its pods";
         assert_eq!(draft.headline(), title);
         assert_eq!(
@@ -386,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_new_pod_that_ends_by_itself_needs_no_comparison() {
-        let draft = one(&[ROLLOUT, CRASH].concat()).unwrap();
+        let draft = one!(Detector, &[ROLLOUT, CRASH].concat()).unwrap();
         assert!(draft.doubt().is_none());
         assert!(draft.root_cause().contains("panic: nil map"));
         assert_eq!(draft.gaps().len(), 1, "and says that none was seen");
@@ -407,7 +401,7 @@ mod tests {
             ([ROLLOUT, stall].concat(), "unschedulable"),
         ];
         for (story, alternative) in cases {
-            let draft = one(&story).unwrap();
+            let draft = one!(Detector, &story).unwrap();
             assert_eq!(draft.doubt().unwrap().alternative, alternative, "{story}");
         }
     }
@@ -416,7 +410,12 @@ mod tests {
     fn a_new_image_speaks_against_the_configuration() {
         let config = "0s shop/x ConfigChanged okind=ConfigMap oname=env change=modified\n";
         let image = "0s shop/cart-older-aaaaa/cart%cart ContainerStarted image=shop/cart:v6\n";
-        assert!(one(&[config, image, ROLLOUT, OLD, ERRORS].concat()).unwrap().doubt().is_none());
+        assert!(
+            one!(Detector, &[config, image, ROLLOUT, OLD, ERRORS].concat())
+                .unwrap()
+                .doubt()
+                .is_none()
+        );
     }
 
     #[test]
@@ -453,7 +452,7 @@ mod tests {
             [ROLLOUT, &FAILING.replace("error_rate", "request_rate")].concat(),
             [OLD, ERRORS].concat(),
         ] {
-            assert!(one(&story).is_none(), "{story}");
+            assert!(one!(Detector, &story).is_none(), "{story}");
         }
     }
 }

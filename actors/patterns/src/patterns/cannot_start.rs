@@ -377,12 +377,6 @@ fn because(failed: &Event, words: Option<&Event>, what: Option<&str>) -> String 
 mod tests {
     use super::*;
 
-    fn one(story: &str) -> Option<Draft> {
-        let mut drafts = told!(Detector, story);
-        assert!(drafts.len() < 2, "{drafts:?}");
-        drafts.pop()
-    }
-
     const MISSING: &str = r#"0s shop/x%cart RolloutStarted hash=abc generation=4
         1s shop/cart-1/cart%cart ContainerStarted
         2s shop/cart-1/cart%cart Log msg="Environment variable DB_HOST is undefined"
@@ -391,7 +385,7 @@ mod tests {
 
     #[test]
     fn the_last_line_is_the_mechanism() {
-        let draft = one(MISSING).unwrap();
+        let draft = one!(Detector, MISSING).unwrap();
         let title = "shop/cart-1/cart cannot start: an environment variable is missing";
         assert_eq!(draft.headline(), title);
         assert!(draft.root_cause().contains("exit code 1"), "{}", draft.root_cause());
@@ -422,7 +416,7 @@ mod tests {
             ),
         ];
         for (event, what) in cases {
-            let draft = one(&format!("0s shop/cart-1/cart {event}")).unwrap();
+            let draft = one!(Detector, &format!("0s shop/cart-1/cart {event}")).unwrap();
             assert!(draft.headline().contains(what), "{event}: {}", draft.headline());
             assert!(draft.doubt().is_none(), "{event}");
         }
@@ -432,15 +426,15 @@ mod tests {
     fn any_loud_line_explains_a_crash_at_start() {
         let story = "0s a/b-1/b ContainerStarted; 1s a/b-1/b Log sev=error msg=\"bad licence\"; \
                      1s a/b-1/b ContainerTerminated exit=3";
-        let draft = one(story).unwrap();
+        let draft = one!(Detector, story).unwrap();
         assert!(draft.doubt().is_none() && draft.root_cause().contains("\"bad licence\""));
     }
 
     #[test]
     fn a_crash_at_start_needs_no_words() {
         let story = "0s a/b-1/b ContainerStarted; 1s a/b-1/b ContainerTerminated exit=139";
-        assert_eq!(one(story).unwrap().doubt(), None);
-        let untimed = one("1s a/b-1/b ContainerTerminated exit=139").unwrap();
+        assert_eq!(one!(Detector, story).unwrap().doubt(), None);
+        let untimed = one!(Detector, "1s a/b-1/b ContainerTerminated exit=139").unwrap();
         assert!(untimed.doubt().is_some(), "it may have run for days");
     }
 
@@ -459,7 +453,7 @@ mod tests {
             (format!("0s a/b-1 ConfigChanged oname=env change=modified; {loud}"), "bad_config"),
         ];
         for (story, alternative) in cases {
-            let draft = one(&story).unwrap();
+            let draft = one!(Detector, &story).unwrap();
             assert_eq!(draft.doubt().unwrap().alternative, alternative, "{story}");
         }
     }
@@ -475,7 +469,7 @@ mod tests {
             "0s a/b-1/b ContainerTerminated exit=0 reason=Completed",
             "0s a/b-1/b ContainerStarted; 1s a/b-1/b Log sev=error msg=\"environment odd\"",
         ] {
-            assert!(one(story).is_none(), "{story}");
+            assert!(one!(Detector, story).is_none(), "{story}");
         }
     }
 
@@ -483,6 +477,6 @@ mod tests {
     fn a_pod_is_one_subject_however_often_it_restarts() {
         let story =
             format!("{MISSING}\n20s shop/cart-1/cart%cart ContainerTerminated exit=1 cid=new");
-        assert_eq!(one(&story).unwrap().subject().to_string(), "pod uid-shop-cart-1");
+        assert_eq!(one!(Detector, &story).unwrap().subject().to_string(), "pod uid-shop-cart-1");
     }
 }

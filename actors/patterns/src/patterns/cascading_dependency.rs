@@ -335,12 +335,6 @@ fn words(view: &View<'_>, span: &Event) -> String {
 mod tests {
     use super::*;
 
-    fn one(story: &str) -> Option<Draft> {
-        let mut drafts = told!(Detector, story);
-        assert!(drafts.len() < 2, "{drafts:?}");
-        drafts.pop()
-    }
-
     /// Frontend calls checkout.
     const CALLERS: &str = "9s svc:shop/frontend Span trace=1 span=1 status=error name=GET dur=9s
         8s svc:shop/frontend Span trace=1 span=2 parent=1 status=error span_kind=client dur=8s
@@ -353,7 +347,7 @@ mod tests {
 
     #[test]
     fn the_deepest_failed_service_is_to_blame() {
-        let draft = one(&[CALLERS, LEAF].concat()).unwrap();
+        let draft = one!(Detector, &[CALLERS, LEAF].concat()).unwrap();
         assert_eq!(draft.headline(), "payments fails and takes checkout and frontend with it");
         assert_eq!(draft.subject().to_string(), "service payments");
         let text: Vec<_> = draft.evidence().iter().map(|evidence| &*evidence.text).collect();
@@ -367,7 +361,7 @@ mod tests {
     #[test]
     fn attempts_are_one_leaf() {
         let retry = "6s svc:shop/payments Span trace=1 span=9 parent=4 status=error";
-        let draft = one(&[CALLERS, LEAF, retry].concat()).unwrap();
+        let draft = one!(Detector, &[CALLERS, LEAF, retry].concat()).unwrap();
         assert!(draft.doubt().is_none());
         assert_eq!(draft.evidence().len(), 4);
     }
@@ -383,12 +377,12 @@ mod tests {
             ("http=503", "payments fails and takes", "answered 503"),
         ];
         for (words, title, why) in cases {
-            let draft = one(&[CALLERS, call, words].concat()).unwrap();
+            let draft = one!(Detector, &[CALLERS, call, words].concat()).unwrap();
             assert!(draft.headline().starts_with(title), "{}", draft.headline());
             assert!(draft.root_cause().contains(why), "{}", draft.root_cause());
             assert_eq!(draft.gaps(), ["a span of payments for the call"].map(Text::from));
         }
-        let only = one(&[call.replace(" parent=3", "").as_str()].concat()).unwrap();
+        let only = one!(Detector, &[call.replace(" parent=3", "").as_str()].concat()).unwrap();
         assert_eq!(only.headline(), "payments is not reached and takes checkout with it");
     }
 
@@ -398,7 +392,7 @@ mod tests {
             "7s svc:shop/checkout Span trace=1 span=4 parent=3 status=error span_kind=client dur=2s
             20s svc:shop/payments Span trace=1 span=5 parent=4 span_kind=server dur=15s
             5s svc:shop/audit Span trace=1 span=6 parent=5 span_kind=server dur=10ms";
-        let draft = one(&[CALLERS, slow].concat()).unwrap();
+        let draft = one!(Detector, &[CALLERS, slow].concat()).unwrap();
         let title = "payments is too slow and takes checkout and frontend with it";
         assert_eq!(draft.headline(), title);
         assert_eq!(draft.evidence().iter().filter(|e| e.place == "payments").count(), 1);
@@ -407,7 +401,7 @@ mod tests {
     #[test]
     fn two_leaves_stay_a_doubt_that_names_both() {
         let other = "5s svc:shop/stock Span trace=1 span=7 parent=3 status=error span_kind=server";
-        let draft = one(&[CALLERS, LEAF, other].concat()).unwrap();
+        let draft = one!(Detector, &[CALLERS, LEAF, other].concat()).unwrap();
         let doubt = draft.doubt().unwrap();
         assert!(draft.headline().starts_with("stock or payments fails"), "{}", draft.headline());
         assert!(doubt.text.contains("stock") && doubt.text.contains("payments"));
@@ -416,7 +410,7 @@ mod tests {
     #[test]
     fn a_caller_that_also_fails_by_itself_is_excused() {
         let excuse = "8s svc:shop/checkout Span trace=1 span=8 parent=3 status=error name=render";
-        let draft = one(&[CALLERS, LEAF, excuse].concat()).unwrap();
+        let draft = one!(Detector, &[CALLERS, LEAF, excuse].concat()).unwrap();
         assert!(draft.headline().starts_with("payments fails and"), "{}", draft.headline());
         assert!(draft.doubt().is_none());
     }
@@ -425,7 +419,7 @@ mod tests {
     fn a_parent_that_was_not_seen_is_named() {
         let story = "9s svc:frontend Span trace=1 span=1 status=error dur=9s; \
                      6s svc:payments Span trace=1 span=5 parent=4 status=error dur=1s";
-        let draft = one(story).unwrap();
+        let draft = one!(Detector, story).unwrap();
         assert_eq!(draft.headline(), "payments fails and takes frontend with it");
         assert_eq!(draft.gaps(), [Text::from("parent span 0000000000000004")]);
     }
@@ -446,10 +440,10 @@ mod tests {
             ring,
             "1s svc:a Span trace=1 span=1 status=ok; 1s svc:b Span trace=1 span=2 parent=1",
         ] {
-            assert!(one(story).is_none(), "{story}");
+            assert!(one!(Detector, story).is_none(), "{story}");
         }
         // The 404 leaves checkout as the deepest failure.
-        let draft = one(&[CALLERS, mistake].concat()).unwrap();
+        let draft = one!(Detector, &[CALLERS, mistake].concat()).unwrap();
         assert_eq!(draft.headline(), "checkout fails and takes frontend with it");
     }
 }

@@ -309,12 +309,6 @@ fn change_before<'a>(view: &View<'a>, event: &Event) -> Option<&'a Event> {
 mod tests {
     use super::*;
 
-    fn one(story: &str) -> Option<Draft> {
-        let mut drafts = told!(Detector, story);
-        assert!(drafts.len() < 2, "{drafts:?}");
-        drafts.pop()
-    }
-
     fn line(message: &str) -> String {
         format!("5s shop/cart-1/cart@n1%cart Log sev=error count=3 msg=\"{message}\"")
     }
@@ -331,7 +325,7 @@ mod tests {
             ("x509: certificate signed by unknown authority".into(), "it is not trusted"),
         ];
         for (message, want) in cases {
-            let draft = one(&line(&message));
+            let draft = one!(Detector, &line(&message));
             let title = draft.as_ref().map(Draft::headline).unwrap_or_default();
             assert!(title.ends_with(want) && draft.is_some() != want.is_empty(), "{title}");
         }
@@ -339,11 +333,13 @@ mod tests {
 
     #[test]
     fn the_host_gives_the_edge_and_the_service() {
-        let draft = one(&line("https://pay.shop.svc:8443: certificate has expired")).unwrap();
+        let draft =
+            one!(Detector, &line("https://pay.shop.svc:8443: certificate has expired")).unwrap();
         assert_eq!(draft.subject().to_string(), "cart -> pay.shop.svc");
         let service = Entity::Service { namespace: "shop".into(), name: "pay".into() };
         assert!(draft.touches().contains(&service));
-        let foreign = one(&line("https://api.pay.io/x: certificate has expired")).unwrap();
+        let foreign =
+            one!(Detector, &line("https://api.pay.io/x: certificate has expired")).unwrap();
         assert_eq!(foreign.subject().to_string(), "cart -> api.pay.io");
         assert!(!foreign.touches().iter().any(|it| it.to_string().starts_with("service")));
     }
@@ -352,7 +348,7 @@ mod tests {
     fn a_changed_authority_is_the_root_of_lost_trust_only() {
         let change =
             "0s shop/x%cart ConfigChanged okind=ConfigMap oname=ca-bundle change=modified\n";
-        let draft = |said: &str| one(&[change, &line(said)].concat()).unwrap();
+        let draft = |said: &str| one!(Detector, &[change, &line(said)].concat()).unwrap();
         let untrusted = draft("x509: certificate signed by unknown authority");
         assert_eq!(untrusted.evidence()[0].kind, Kind::ConfigChanged);
         assert_eq!(draft("certificate has expired").evidence()[0].kind, Kind::Log);
@@ -360,12 +356,12 @@ mod tests {
 
     #[test]
     fn a_slow_clock_is_named_where_one_node_alone_complains() {
-        let draft = one(&line("certificate is not yet valid")).unwrap();
+        let draft = one!(Detector, &line("certificate is not yet valid")).unwrap();
         assert!(draft.gaps()[0].contains("n1"), "{:?}", draft.gaps());
         let kubelet = "0s unit:kubelet.service@n1 Log sev=error count=2 msg=\"x509: certificate has \
                        expired or is not yet valid\"";
         let node = Entity::Node { name: "n1".into() };
-        assert!(one(kubelet).unwrap().touches().contains(&node));
+        assert!(one!(Detector, kubelet).unwrap().touches().contains(&node));
     }
 
     #[test]
@@ -374,7 +370,7 @@ mod tests {
         let once = line("certificate has expired").replace("count=3", "");
         let warned = line("self-signed certificate").replace("sev=error", "sev=warn");
         for story in [calm, once, warned, line("card expired"), line("connection refused")] {
-            assert_eq!(one(&story), None, "{story}");
+            assert_eq!(one!(Detector, &story), None, "{story}");
         }
     }
 }

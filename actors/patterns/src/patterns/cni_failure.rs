@@ -288,12 +288,6 @@ fn unnamed(draft: Draft, who: &str, on: &str) -> Draft {
 mod tests {
     use super::*;
 
-    fn one(story: &str) -> Option<Draft> {
-        let mut drafts = told!(Detector, story);
-        assert!(drafts.len() < 2, "{drafts:?}");
-        drafts.pop()
-    }
-
     fn failed(words: &str) -> String {
         format!("1s a/b-1@n1%b ObjectEvent reason=FailedCreatePodSandBox msg=\"{words}\"")
     }
@@ -306,7 +300,7 @@ mod tests {
             ("unable to connect to Cilium daemon: dial unix /var/run/cilium/cilium.sock", "agent"),
         ];
         for (words, what) in cases {
-            let draft = one(&failed(words)).unwrap();
+            let draft = one!(Detector, &failed(words)).unwrap();
             assert!(draft.headline().contains(what), "{words}: {}", draft.headline());
             assert_eq!(draft.subject().to_string(), "node n1");
             assert!(draft.touches().iter().any(|it| it.to_string() == "Deployment a/b"));
@@ -317,21 +311,22 @@ mod tests {
     #[test]
     fn one_failure_of_an_unknown_kind_is_nothing_and_two_are() {
         let words = "failed to setup network for sandbox 9c1: EOF";
-        assert_eq!(one(&failed(words)), None);
-        let draft = one(&format!("{}; {}", failed(words), failed(words))).unwrap();
+        assert_eq!(one!(Detector, &failed(words)), None);
+        let draft = one!(Detector, &format!("{}; {}", failed(words), failed(words))).unwrap();
         assert!(draft.headline().contains("plugin fails"), "{}", draft.headline());
     }
 
     #[test]
     fn a_sandbox_that_fails_for_no_named_reason_stays_a_doubt() {
-        let draft = one(&format!("{} count=5", failed("context deadline exceeded"))).unwrap();
+        let draft =
+            one!(Detector, &format!("{} count=5", failed("context deadline exceeded"))).unwrap();
         assert_eq!(draft.doubt().map(|doubt| doubt.alternative), Some("node_not_ready"));
     }
 
     #[test]
     fn look_alikes_and_health_are_not_it() {
         let lost = "5s node:n1 NodeCondition condition=Ready status=false msg=\"cni plugin not initialized\"";
-        assert!(one(lost).is_some());
+        assert!(one!(Detector, lost).is_some());
         let good = format!("{}; 5s a/b-1@n1%b ObjectEvent reason=Pulling", failed("no free IP"));
         let boots = format!("1s node:n1 ObjectEvent reason=RegisteredNode; {lost}");
         let back = format!("{lost}; 9s node:n1 NodeCondition condition=Ready status=true");
@@ -344,7 +339,7 @@ mod tests {
             "0s a/b-1@n1%DaemonSet/b ObjectEvent reason=NetworkNotReady msg=\"cni plugin not initialized\"",
             "0s a/b-1@n1%b ObjectEvent reason=Pulled",
         ] {
-            assert_eq!(one(story), None, "{story}");
+            assert_eq!(one!(Detector, story), None, "{story}");
         }
     }
 }

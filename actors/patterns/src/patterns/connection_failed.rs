@@ -316,19 +316,13 @@ mod tests {
     use super::*;
     use crate::fixture::events;
 
-    fn one(story: &str) -> Option<Draft> {
-        let mut drafts = told!(Detector, story);
-        assert!(drafts.len() < 2, "{drafts:?}");
-        drafts.pop()
-    }
-
     const REFUSED: &str = "1s shop/cart-1/cart%cart ConnectRefused peer=db addr=10.0.0.7 port=5432";
     const SILENT: &str = "0s shop/cart-1/cart@n1%cart SynRetransmit peer=db addr=10.0.0.7 port=5432
         4s shop/cart-1/cart@n1%cart ConnectTimeout peer=db addr=10.0.0.7 port=5432";
 
     #[test]
     fn a_refusal_means_that_nobody_listens() {
-        let draft = one(&format!("{REFUSED} count=3")).unwrap();
+        let draft = one!(Detector, &format!("{REFUSED} count=3")).unwrap();
         let title = "cart is refused by db (10.0.0.7:5432): nobody listens there";
         assert_eq!(draft.headline(), title);
         assert_eq!(draft.subject().to_string(), "cart -> db");
@@ -361,16 +355,16 @@ mod tests {
 
     #[test]
     fn a_refusal_outweighs_silence_on_the_same_edge() {
-        let draft = one(&format!("{SILENT}\n{REFUSED}")).unwrap();
+        let draft = one!(Detector, &format!("{SILENT}\n{REFUSED}")).unwrap();
         assert!(draft.headline().contains("refused"));
         assert_eq!(draft.evidence().len(), 3);
         let empty = "0s svc:shop/db EndpointsChanged ready=0";
-        assert_eq!(one(&format!("{empty}\n{REFUSED}")).unwrap().evidence().len(), 2);
+        assert_eq!(one!(Detector, &format!("{empty}\n{REFUSED}")).unwrap().evidence().len(), 2);
     }
 
     #[test]
     fn silence_means_that_packets_are_dropped() {
-        let draft = one(SILENT).unwrap();
+        let draft = one!(Detector, SILENT).unwrap();
         assert!(draft.headline().ends_with("packets are dropped"), "{}", draft.headline());
         let ruled_out = draft.ruled_out().iter().map(|it| it.pattern.as_str());
         assert_eq!(
@@ -379,22 +373,22 @@ mod tests {
         );
         assert!(draft.touches().contains(&Entity::Node { name: "n1".into() }));
         let reset = "5s shop/cart-1/cart@n1%cart TcpReset peer=db addr=10.0.0.7 port=5432";
-        let draft = one(&format!("{SILENT}\n{reset}")).unwrap();
+        let draft = one!(Detector, &format!("{SILENT}\n{reset}")).unwrap();
         assert_eq!(draft.doubt().unwrap().alternative, "network_loss");
     }
 
     #[test]
     fn a_full_table_of_the_same_node_tells_it_itself() {
         let full = |node| format!("0s node:{node} ConntrackFull\n{SILENT}");
-        assert_eq!(one(&full("n1")), None);
-        let draft = one(&full("n2")).unwrap();
+        assert_eq!(one!(Detector, &full("n1")), None);
+        let draft = one!(Detector, &full("n2")).unwrap();
         assert!(draft.touches().contains(&Entity::Node { name: "n1".into() }));
     }
 
     #[test]
     fn without_the_kernels_word_silence_may_be_slowness() {
         let story = "0s svc:cart ConnectTimeout src=app peer=db count=2 msg=timeout";
-        let draft = one(story).unwrap();
+        let draft = one!(Detector, story).unwrap();
         assert_eq!(draft.doubt().unwrap().alternative, "cascading_dependency");
         assert_eq!(draft.class(), EvidenceClass::LogTemplate);
     }
@@ -409,7 +403,7 @@ mod tests {
         ];
         for (rcode, what, shared) in cases {
             let story = format!("0s svc:cart DnsFailure dns=api.pay.io rcode={rcode} count=2");
-            let draft = one(&story).unwrap();
+            let draft = one!(Detector, &story).unwrap();
             assert!(draft.headline().contains(what), "{}", draft.headline());
             let dns = |entity: &Entity| entity.to_string() == "service kube-dns";
             assert_eq!(draft.touches().iter().any(dns), shared, "{rcode}");
@@ -420,14 +414,14 @@ mod tests {
     fn what_the_name_service_fails_is_its_own_story() {
         let story = "0s svc:cart DnsFailure dns=db.shop.svc.cluster.local rcode=servfail; \
                      1s svc:cart ConnectTimeout addr=10.96.0.10 port=53 count=3";
-        assert_eq!(one(story), None);
+        assert_eq!(one!(Detector, story), None);
     }
 
     #[test]
     fn each_peer_is_a_subject_of_its_own() {
         let story = format!("{REFUSED}\n2s shop/cart-1/cart%cart ConnectRefused addr=10.0.0.8");
         assert_eq!(told!(Detector, &story).len(), 2);
-        let unknown = one("0s shop/cart-1/cart%cart ConnectRefused").unwrap();
+        let unknown = one!(Detector, "0s shop/cart-1/cart%cart ConnectRefused").unwrap();
         assert_eq!(unknown.subject().kind(), "container");
     }
 
@@ -443,7 +437,7 @@ mod tests {
             "0s svc:cart DnsFailure dns=api.pay.io rcode=timeout",
             "0s shop/cart-1/cart Log msg=\"connection refused\"",
         ] {
-            assert!(one(story).is_none(), "{story}");
+            assert!(one!(Detector, story).is_none(), "{story}");
         }
     }
 
@@ -453,8 +447,11 @@ mod tests {
             ["ConnectRefused peer=db", "ConnectTimeout peer=db", "DnsFailure dns=db rcode=nxdomain"]
         {
             let story = format!("0s a/b/c {failure} src=app");
-            assert_eq!(one(&story), None, "{story}");
-            assert!(one(&format!("{story}; 9s a/b/c {failure} src=app")).is_some(), "{story}");
+            assert_eq!(one!(Detector, &story), None, "{story}");
+            assert!(
+                one!(Detector, &format!("{story}; 9s a/b/c {failure} src=app")).is_some(),
+                "{story}"
+            );
         }
     }
 

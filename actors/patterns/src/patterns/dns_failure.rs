@@ -285,16 +285,10 @@ fn answer(event: &Event) -> &'static str {
 mod tests {
     use super::*;
 
-    fn one(story: &str) -> Option<Draft> {
-        let mut drafts = told!(Detector, story);
-        assert!(drafts.len() < 2, "{drafts:?}");
-        drafts.pop()
-    }
-
     #[test]
     fn a_name_of_the_cluster_is_the_name_services_own() {
         let story = "0s a/b-1/b%b DnsFailure dns=db.a.svc.cluster.local rcode=servfail count=3";
-        let draft = one(story).unwrap();
+        let draft = one!(Detector, story).unwrap();
         assert_eq!(draft.subject().to_string(), "service kube-dns");
         assert_eq!(
             draft.headline(),
@@ -311,8 +305,8 @@ mod tests {
     #[test]
     fn several_foreign_names_are_no_ones_own_servers() {
         let ask = |name: &str| format!("0s a/b-1/b%b DnsFailure dns={name} rcode=timeout;");
-        assert_eq!(one(&[ask("x.io"), ask("x.io")].concat()), None);
-        let draft = one(&[ask("x.io"), ask("y.io")].concat()).unwrap();
+        assert_eq!(one!(Detector, &[ask("x.io"), ask("x.io")].concat()), None);
+        let draft = one!(Detector, &[ask("x.io"), ask("y.io")].concat()).unwrap();
         assert!(draft.doubt().is_none());
         assert!(draft.headline().ends_with("timeout for x.io and 1 more"), "{}", draft.headline());
         assert!(draft.recommendation()[0].contains("port 53"));
@@ -325,7 +319,11 @@ mod tests {
                 "0s a/b-1/b@n1%b DnsFailure dns=db.a.svc.cluster.local rcode={rcode} count=3"
             );
             let node = Entity::Node { name: "n1".into() };
-            assert_eq!(one(&story).unwrap().touches().contains(&node), is_of_node, "{rcode}");
+            assert_eq!(
+                one!(Detector, &story).unwrap().touches().contains(&node),
+                is_of_node,
+                "{rcode}"
+            );
         }
     }
 
@@ -333,18 +331,18 @@ mod tests {
     fn the_resolvers_own_silence_is_the_root() {
         let story = "0s kube-system/coredns-1/c%coredns ConnectTimeout src=app addr=9.9.9.9 \
                      port=53 count=2; 1s a/b-1/b%b DnsFailure dns=x.io rcode=servfail";
-        let draft = one(story).unwrap();
+        let draft = one!(Detector, story).unwrap();
         assert_eq!(draft.evidence()[0].kind, Kind::ConnectTimeout);
         assert!(draft.headline().contains("name server 9.9.9.9"), "{}", draft.headline());
         assert_eq!(draft.class(), EvidenceClass::LogTemplate);
-        let refused = one(&story.replace("ConnectTimeout", "ConnectRefused")).unwrap();
+        let refused = one!(Detector, &story.replace("ConnectTimeout", "ConnectRefused")).unwrap();
         assert!(refused.headline().contains("a refusal from"), "{}", refused.headline());
     }
 
     #[test]
     fn a_hosts_own_resolver_is_not_the_clusters() {
         let story = "0s unit:app.service@n1 DnsFailure dns=db rcode=servfail count=2";
-        let draft = one(story).unwrap();
+        let draft = one!(Detector, story).unwrap();
         assert_eq!(draft.subject().kind(), "workload");
         assert!(draft.touches().iter().all(|it| it.to_string() != "service kube-dns"));
     }
@@ -361,7 +359,7 @@ mod tests {
             "0s a/x%b PolicyChanged okind=NetworkPolicy oname=deny change=added; \
              2s a/b-1/b%b DnsFailure dns=db.a.svc.cluster.local rcode=timeout count=9",
         ] {
-            assert_eq!(one(story), None, "{story}");
+            assert_eq!(one!(Detector, story), None, "{story}");
         }
     }
 }

@@ -335,12 +335,6 @@ mod tests {
         reason=TooManyReplicas okind=HorizontalPodAutoscaler oname=cart tapio.desired=4";
     const SHORT: &str = "3s shop/cart-1/cart%cart CpuThrottled ratio=0.6";
 
-    fn one(story: &str) -> Option<Draft> {
-        let mut drafts = told!(Detector, story);
-        assert!(drafts.len() < 2, "{drafts:?}");
-        drafts.pop()
-    }
-
     fn blind(words: &str) -> String {
         format!(
             "1s shop/x%cart ScalingLimited condition=ScalingActive status=true \
@@ -350,20 +344,20 @@ mod tests {
 
     #[test]
     fn a_maximum_is_a_fault_when_the_replicas_are_short() {
-        assert_eq!(one(MAXED), None);
-        let draft = one(&format!("{MAXED}; {SHORT}")).unwrap();
+        assert_eq!(one!(Detector, MAXED), None);
+        let draft = one!(Detector, &format!("{MAXED}; {SHORT}")).unwrap();
         assert!(draft.headline().contains("at its maximum of 4 replicas"), "{}", draft.headline());
         assert_eq!(draft.subject().to_string(), "Deployment shop/cart");
         let autoscaler = "HorizontalPodAutoscaler shop/cart";
         assert!(draft.touches().iter().any(|it| it.to_string() == autoscaler));
         let other = "3s shop/db-1/db%db CpuThrottled ratio=0.6";
-        assert_eq!(one(&format!("{MAXED}; {other}")), None, "another workload is short");
+        assert_eq!(one!(Detector, &format!("{MAXED}; {other}")), None, "another workload is short");
     }
 
     #[test]
     fn more_requests_than_before_make_it_a_doubt() {
         let surge = "0s shop/x%cart Anomaly anomaly=request_rate how=rose was=1.0 is=9.0";
-        let draft = one(&format!("{surge}; {MAXED}; {SHORT}")).unwrap();
+        let draft = one!(Detector, &format!("{surge}; {MAXED}; {SHORT}")).unwrap();
         assert_eq!(draft.doubt().map(|doubt| doubt.alternative), Some("traffic_surge"));
     }
 
@@ -380,7 +374,7 @@ mod tests {
             ("odd", "it gets no metrics"),
         ];
         for (words, what) in cases {
-            let draft = one(&blind(words)).unwrap();
+            let draft = one!(Detector, &blind(words)).unwrap();
             assert!(draft.headline().contains(what), "{words}: {}", draft.headline());
             assert!(draft.doubt().is_none());
         }
@@ -390,8 +384,8 @@ mod tests {
     fn an_event_alone_must_come_again() {
         let event = "1s shop/x ObjectEvent reason=FailedGetResourceMetric \
              okind=HorizontalPodAutoscaler oname=cart msg=\"no metrics returned\"";
-        assert_eq!(one(event), None);
-        let draft = one(&format!("{event} count=9")).unwrap();
+        assert_eq!(one!(Detector, event), None);
+        let draft = one!(Detector, &format!("{event} count=9")).unwrap();
         assert_eq!(draft.subject().to_string(), "HorizontalPodAutoscaler shop/cart");
         assert_eq!(draft.class(), EvidenceClass::EventText);
     }
@@ -411,7 +405,7 @@ mod tests {
             "0s shop/x ObjectEvent reason=SuccessfulRescale okind=HorizontalPodAutoscaler oname=c",
             "0s shop/x%cart ScalingLimited condition=AbleToScale status=false",
         ] {
-            assert_eq!(one(story), None, "{story}");
+            assert_eq!(one!(Detector, story), None, "{story}");
         }
     }
 }

@@ -297,12 +297,6 @@ mod tests {
         4s shop/cart-1/init-db%cart Log msg=\"waiting for db:5432\"";
     const REFUSED: &str = "2s shop/cart-1/init-db%cart ConnectRefused src=network peer=db";
 
-    fn one(story: &str) -> Option<Draft> {
-        let mut drafts = told!(Detector, story);
-        assert!(drafts.len() < 2, "{drafts:?}");
-        drafts.pop()
-    }
-
     #[test]
     fn what_it_waits_for_is_read() {
         let cases = [
@@ -323,7 +317,7 @@ mod tests {
 
     #[test]
     fn an_init_container_that_is_refused_is_certain() {
-        let draft = one(&format!("{LINES}; {REFUSED}")).unwrap();
+        let draft = one!(Detector, &format!("{LINES}; {REFUSED}")).unwrap();
         assert!(draft.doubt().is_none());
         assert_eq!(draft.class(), EvidenceClass::KernelProof);
         let service = |name: &str| Entity::Service { namespace: "shop".into(), name: name.into() };
@@ -335,17 +329,17 @@ mod tests {
     #[test]
     fn a_line_that_names_its_failed_attempt_is_both() {
         let line = "ConnectRefused src=app count=2 msg=\"waiting for db: connection refused\"";
-        let draft = one(&format!("1s shop/cart-1/init-db%cart {line}")).unwrap();
+        let draft = one!(Detector, &format!("1s shop/cart-1/init-db%cart {line}")).unwrap();
         assert!(draft.doubt().is_none() && draft.class() == EvidenceClass::LogTemplate);
     }
 
     #[test]
     fn what_is_not_seen_leaves_a_doubt() {
-        let doubt = one(LINES).unwrap();
+        let doubt = one!(Detector, LINES).unwrap();
         assert_eq!(doubt.doubt().map(|doubt| doubt.alternative), Some("connection_failed"));
         assert!(doubt.gaps()[0].contains("attempts"));
         let story = format!("{LINES}; {REFUSED}").replace("init-db", "cart");
-        assert!(one(&story).unwrap().gaps()[0].contains("before the others"));
+        assert!(one!(Detector, &story).unwrap().gaps()[0].contains("before the others"));
     }
 
     #[test]
@@ -361,7 +355,7 @@ mod tests {
             REFUSED,
             "0s a/b-1/init%b ContainerStarted; 1s a/b-1/init%b Log msg=\"migrating\"",
         ] {
-            assert_eq!(one(story), None, "{story}");
+            assert_eq!(one!(Detector, story), None, "{story}");
         }
     }
 }

@@ -277,16 +277,10 @@ mod tests {
         reason=BackoffLimitExceeded okind=Job oname=backup-29";
     const ENDED: &str = "3s ops/backup-29-a/b%CronJob/backup ContainerTerminated exit=3";
 
-    fn one(story: &str) -> Option<Draft> {
-        let mut drafts = told!(Detector, story);
-        assert!(drafts.len() < 2, "{drafts:?}");
-        drafts.pop()
-    }
-
     #[test]
     fn the_last_words_are_the_root() {
         let words = "2s ops/backup-29-a/b%CronJob/backup Log msg=\"row 17 has no date\"";
-        let draft = one(&format!("{words}; {ENDED}; {FAILED}")).unwrap();
+        let draft = one!(Detector, &format!("{words}; {ENDED}; {FAILED}")).unwrap();
         assert_eq!(
             draft.headline(),
             "Job ops/backup-29 failed for good: its last pod ended with exit code 3"
@@ -300,11 +294,11 @@ mod tests {
 
     #[test]
     fn what_was_not_seen_is_named() {
-        let draft = one(FAILED).unwrap();
+        let draft = one!(Detector, FAILED).unwrap();
         assert!(draft.doubt().is_none() && draft.gaps().len() == 2);
-        assert_eq!(one(&format!("{ENDED}; {FAILED}")).unwrap().gaps().len(), 1);
+        assert_eq!(one!(Detector, &format!("{ENDED}; {FAILED}")).unwrap().gaps().len(), 1);
         let other = "3s ops/db-0/db%db ContainerTerminated exit=3";
-        assert_eq!(one(&format!("{other}; {FAILED}")).unwrap().gaps().len(), 2);
+        assert_eq!(one!(Detector, &format!("{other}; {FAILED}")).unwrap().gaps().len(), 2);
     }
 
     #[test]
@@ -312,7 +306,7 @@ mod tests {
         for event in ["ConnectRefused peer=db", "Log sev=error msg=\"dial tcp: no route to host\""]
         {
             let story = format!("1s ops/backup-29-a/b%CronJob/backup {event}; {ENDED}; {FAILED}");
-            let draft = one(&story).unwrap();
+            let draft = one!(Detector, &story).unwrap();
             assert_eq!(draft.doubt().map(|doubt| doubt.alternative), Some("connection_failed"));
         }
     }
@@ -320,23 +314,23 @@ mod tests {
     #[test]
     fn a_deadline_means_slow_if_it_ran() {
         let late = FAILED.replace("BackoffLimitExceeded", "DeadlineExceeded");
-        let draft = one(&late).unwrap();
+        let draft = one!(Detector, &late).unwrap();
         assert_eq!(draft.doubt().map(|doubt| doubt.alternative), Some("unschedulable"));
         let ran = "0s ops/backup-29-a/b%CronJob/backup ContainerStarted";
-        let draft = one(&format!("{ran}; {late}")).unwrap();
+        let draft = one!(Detector, &format!("{ran}; {late}")).unwrap();
         assert!(draft.doubt().is_none() && draft.root_cause().contains("was not done"));
         let made =
             "0s ops/x%CronJob/backup ObjectEvent reason=SuccessfulCreate okind=Job oname=backup-29";
-        let draft = one(&format!("{made}; {late}")).unwrap();
+        let draft = one!(Detector, &format!("{made}; {late}")).unwrap();
         assert!(draft.doubt().is_none() && draft.root_cause().contains("was not done"));
         let kept = "1s ops/b%CronJob/backup ObjectEvent reason=FailedScheduling sev=warn";
-        assert!(one(&format!("{made}; {kept}; {late}")).unwrap().doubt().is_some());
+        assert!(one!(Detector, &format!("{made}; {kept}; {late}")).unwrap().doubt().is_some());
     }
 
     #[test]
     fn look_alikes_and_health_are_not_it() {
         for story in [ENDED, "0s a/b-1/b%Job/b ContainerTerminated exit=0 reason=Completed"] {
-            assert_eq!(one(story), None, "{story}");
+            assert_eq!(one!(Detector, story), None, "{story}");
         }
     }
 }

@@ -276,12 +276,6 @@ fn told(event: &Event) -> String {
 mod tests {
     use super::*;
 
-    fn one(story: &str) -> Option<Draft> {
-        let mut drafts = told!(Detector, story);
-        assert!(drafts.len() < 2, "{drafts:?}");
-        drafts.pop()
-    }
-
     const AGAIN: &str =
         "0s shop/cart-1/cart@n1%cart TcpRetransmit peer=db addr=10.0.0.7 count=12\n";
     const SLOW: &str = "2s shop/cart-1/cart@n1%cart ConnectSlow peer=pay addr=10.0.0.8\n";
@@ -289,7 +283,7 @@ mod tests {
 
     #[test]
     fn standing_and_new_connections_of_several_peers_mean_loss() {
-        let draft = one(&[AGAIN, SLOW, GONE].concat()).unwrap();
+        let draft = one!(Detector, &[AGAIN, SLOW, GONE].concat()).unwrap();
         let title = "packets of Deployment shop/cart on node n1 are lost or late";
         assert_eq!(draft.headline(), title);
         assert!(draft.doubt().is_none());
@@ -298,14 +292,14 @@ mod tests {
         let edge = Entity::Edge { from: "cart".into(), to: "mq".into() };
         assert!(draft.touches().contains(&edge), "what fails on the edge is explained");
         let other = AGAIN.replace("@n1", "@n2");
-        let draft = one(&[&other, SLOW, GONE].concat()).unwrap();
+        let draft = one!(Detector, &[&other, SLOW, GONE].concat()).unwrap();
         assert_eq!(draft.headline(), "packets of Deployment shop/cart are lost or late");
     }
 
     #[test]
     fn where_nothing_passes_the_peers_may_be_gone() {
         let db = GONE.replace("mq", "db");
-        let draft = one(&[AGAIN, GONE, &db].concat()).unwrap();
+        let draft = one!(Detector, &[AGAIN, GONE, &db].concat()).unwrap();
         assert_eq!(draft.doubt().unwrap().alternative, "node_not_ready");
     }
 
@@ -313,14 +307,14 @@ mod tests {
     fn late_calls_need_the_kernels_word() {
         let late = "0s svc:cart Anomaly anomaly=edge_latency how=rose peer=db
             1s svc:cart Anomaly anomaly=edge_latency how=rose peer=pay\n";
-        assert!(one(late).unwrap().doubt().is_some());
+        assert!(one!(Detector, late).unwrap().doubt().is_some());
         for (again, is_doubt) in [(2, true), (20, false)] {
             let story = format!("{late}\n2s svc:cart TcpRetransmit peer=db count={again}");
-            assert_eq!(one(&story).unwrap().doubt().is_some(), is_doubt, "{again}");
+            assert_eq!(one!(Detector, &story).unwrap().doubt().is_some(), is_doubt, "{again}");
         }
         for own in ["self_time", "request_rate"] {
             let story = format!("{late}\n0s svc:cart Anomaly anomaly={own} how=rose");
-            assert_eq!(one(&story), None, "{own}");
+            assert_eq!(one!(Detector, &story), None, "{own}");
         }
     }
 
@@ -329,12 +323,12 @@ mod tests {
         let down =
             "0s node:n1 Log src=kernel sev=error reason=LinkDown msg=\"eth0: Link is down\"\n";
         let lost = "5s node:n1 NodeCondition condition=Ready status=false\n";
-        let draft = one(&[down, lost].concat()).unwrap();
+        let draft = one!(Detector, &[down, lost].concat()).unwrap();
         assert_eq!(draft.subject().to_string(), "node n1");
         assert_eq!(draft.class(), EvidenceClass::KernelProof);
         for story in [lost.to_owned(), down.to_owned(), [&down.replace("0s", "9s"), lost].concat()]
         {
-            assert_eq!(one(&story), None, "{story}");
+            assert_eq!(one!(Detector, &story), None, "{story}");
         }
     }
 
@@ -350,7 +344,7 @@ mod tests {
             [AGAIN, &app, &app].concat(),
             [AGAIN, SLOW, GONE, "1s node:n1 ConntrackFull"].concat(),
         ] {
-            assert_eq!(one(&story), None, "{story}");
+            assert_eq!(one!(Detector, &story), None, "{story}");
         }
     }
 }

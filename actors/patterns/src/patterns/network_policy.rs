@@ -285,15 +285,9 @@ mod tests {
     const SILENT: &str = "3s shop/cart-1/cart@n1%cart SynRetransmit peer=db addr=10.0.0.7 port=5432
         9s shop/cart-1/cart@n1%cart ConnectTimeout peer=db addr=10.0.0.7 port=5432\n";
 
-    fn one(story: &str) -> Option<Draft> {
-        let mut drafts = told!(Detector, story);
-        assert!(drafts.len() < 2, "{drafts:?}");
-        drafts.pop()
-    }
-
     #[test]
     fn silence_after_the_change_is_the_policys() {
-        let draft = one(&[CHANGE, SILENT].concat()).unwrap();
+        let draft = one!(Detector, &[CHANGE, SILENT].concat()).unwrap();
         assert_eq!(draft.subject().to_string(), "NetworkPolicy shop/deny");
         assert_eq!(draft.evidence()[0].kind, Kind::PolicyChanged);
         assert_eq!(draft.evidence().len(), 3);
@@ -309,21 +303,21 @@ mod tests {
     #[test]
     fn several_peers_are_one_change() {
         let other = "4s shop/cart-2/cart@n2%cart ConnectTimeout peer=mq addr=10.0.0.8 port=5672";
-        let draft = one(&[CHANGE, SILENT, other].concat()).unwrap();
+        let draft = one!(Detector, &[CHANGE, SILENT, other].concat()).unwrap();
         assert_eq!(draft.evidence().len(), 4);
     }
 
     #[test]
     fn a_segment_lost_elsewhere_is_every_days() {
         let again = "4s shop/cart-1/cart@n1%cart TcpRetransmit addr=10.0.0.9 count=2";
-        assert!(one(&[CHANGE, SILENT, again].concat()).unwrap().doubt().is_none());
+        assert!(one!(Detector, &[CHANGE, SILENT, again].concat()).unwrap().doubt().is_none());
     }
 
     #[test]
     fn without_the_kernels_word_it_stays_a_doubt() {
         let app =
             SILENT.replace("SynRetransmit", "ConnectTimeout").replace(" peer", " src=app peer");
-        let draft = one(&[CHANGE, &app].concat()).unwrap();
+        let draft = one!(Detector, &[CHANGE, &app].concat()).unwrap();
         assert_eq!(draft.doubt().unwrap().alternative, "cascading_dependency");
         assert_eq!(draft.gaps().len(), 1);
     }
@@ -344,14 +338,18 @@ mod tests {
             [CHANGE, SILENT, full].concat(),
             [CHANGE, SILENT.lines().next().unwrap_or_default()].concat(),
         ] {
-            assert_eq!(one(&story).filter(|it| !it.is_candidate()), None, "{story}");
+            assert_eq!(one!(Detector, &story).filter(|it| !it.is_candidate()), None, "{story}");
         }
     }
     #[test]
     fn a_change_alone_waits_for_callers_who_hear_nothing() {
-        let draft = one(CHANGE).unwrap();
+        let draft = one!(Detector, CHANGE).unwrap();
         assert!(draft.is_candidate() && draft.headline().contains("Deployment shop/cart"));
         assert!(draft.touches().iter().any(|it| it.to_string() == "service cart"));
-        assert_eq!(one(&CHANGE.replace("%cart", "")), None, "nobody knows whose callers");
+        assert_eq!(
+            one!(Detector, &CHANGE.replace("%cart", "")),
+            None,
+            "nobody knows whose callers"
+        );
     }
 }

@@ -326,12 +326,6 @@ fn duration(span: &Event) -> i64 {
 mod tests {
     use super::*;
 
-    fn one(story: &str) -> Option<Draft> {
-        let mut drafts = told!(Detector, story);
-        assert!(drafts.len() < 2, "{drafts:?}");
-        drafts.pop()
-    }
-
     fn waits(message: &str, times: u32) -> String {
         let line = |at| format!("{at}s shop/cart-1/cart%cart Exception msg=\"{message}\"\n");
         (5..5 + times).map(line).collect()
@@ -342,12 +336,12 @@ mod tests {
     #[test]
     fn a_change_of_its_size_is_the_root() {
         let change = "0s shop/x%cart ConfigChanged oname=env tapio.changed=\"LOG, MAX_CONNS\"\n";
-        let draft = one(&[change, &waits(POOL, 2)].concat()).unwrap();
+        let draft = one!(Detector, &[change, &waits(POOL, 2)].concat()).unwrap();
         assert_eq!(draft.headline(), "Deployment shop/cart waits for a connection of its pool");
         assert_eq!(draft.evidence()[0].kind, Kind::ConfigChanged);
         assert!(draft.doubt().is_none());
         let other = change.replace("MAX_CONNS", "LEVEL");
-        assert!(one(&[&other, &*waits(POOL, 2)].concat()).unwrap().doubt().is_some());
+        assert!(one!(Detector, &[&other, &*waits(POOL, 2)].concat()).unwrap().doubt().is_some());
     }
 
     #[test]
@@ -359,7 +353,7 @@ mod tests {
             ("1s svc:shop/cart Anomaly anomaly=edge_latency how=rose", true),
         ];
         for (seen, is_doubt) in cases {
-            let draft = one(&[&*waits(POOL, 2), seen].concat()).unwrap();
+            let draft = one!(Detector, &[&*waits(POOL, 2), seen].concat()).unwrap();
             assert_eq!(draft.doubt().is_some(), is_doubt, "{seen}");
         }
     }
@@ -371,10 +365,10 @@ mod tests {
             ("Lock wait timeout exceeded; try restarting transaction", 3, "waits for locks"),
         ];
         for (message, times, title) in cases {
-            let draft = one(&waits(message, times)).unwrap();
+            let draft = one!(Detector, &waits(message, times)).unwrap();
             assert!(draft.headline().contains(title), "{}", draft.headline());
             assert!(draft.doubt().is_none());
-            assert_eq!(one(&waits(message, times - 1)), None, "{message}");
+            assert_eq!(one!(Detector, &waits(message, times - 1)), None, "{message}");
         }
         let named = waits(
             "connection to server at 'db.shop', port 5432 failed: FATAL: sorry, too \
@@ -382,10 +376,10 @@ mod tests {
             2,
         );
         let db = Entity::Service { namespace: "shop".into(), name: "db".into() };
-        let draft = one(&named.replace('\'', "\\\"")).unwrap();
+        let draft = one!(Detector, &named.replace('\'', "\\\"")).unwrap();
         assert!(draft.touches().contains(&db), "callers of one server join");
         let both = [waits(POOL, 3), waits("too many connections", 3)].concat();
-        assert!(one(&both).unwrap().headline().contains("slots"));
+        assert!(one!(Detector, &both).unwrap().headline().contains("slots"));
     }
 
     #[test]
@@ -398,7 +392,7 @@ mod tests {
             waits("timeout waiting for lock, trying again", 9),
             waits(POOL, 3).replace("Exception", "Log"),
         ] {
-            assert_eq!(one(&story), None, "{story}");
+            assert_eq!(one!(Detector, &story), None, "{story}");
         }
     }
 }

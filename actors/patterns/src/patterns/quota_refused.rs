@@ -256,12 +256,6 @@ fn unexplained(draft: Draft, who: &str) -> Draft {
 mod tests {
     use super::*;
 
-    fn one(story: &str) -> Option<Draft> {
-        let mut drafts = told!(Detector, story);
-        assert!(drafts.len() < 2, "{drafts:?}");
-        drafts.pop()
-    }
-
     #[test]
     fn each_rule_is_named() {
         let cases = [
@@ -281,7 +275,7 @@ mod tests {
                 "0s shop/x%cart ObjectEvent reason=FailedCreate \
                  msg=\"Error creating: pods \\\"cart-1\\\" is forbidden: {words}\""
             );
-            let draft = one(&story).unwrap();
+            let draft = one!(Detector, &story).unwrap();
             assert!(draft.headline().contains(what), "{words}: {}", draft.headline());
             assert!(draft.doubt().is_none());
             assert_eq!(draft.subject().to_string(), "Deployment shop/cart");
@@ -290,8 +284,11 @@ mod tests {
 
     #[test]
     fn a_root_image_is_refused_by_the_kubelet() {
-        let draft = one("0s a/b-1/b%b ContainerCreateFailed reason=CreateContainerConfigError \
-             msg=\"Error: container has runAsNonRoot and image will run as root\"")
+        let draft = one!(
+            Detector,
+            "0s a/b-1/b%b ContainerCreateFailed reason=CreateContainerConfigError \
+             msg=\"Error: container has runAsNonRoot and image will run as root\""
+        )
         .unwrap();
         assert!(draft.headline().contains("runs as root"), "{}", draft.headline());
         assert_eq!(draft.class(), EvidenceClass::ObjectStatus);
@@ -301,10 +298,13 @@ mod tests {
     #[test]
     fn without_the_message_it_stays_a_doubt_and_any_message_ends_it() {
         let stall = "1s a/b%b RolloutStalled reason=FailedCreate";
-        assert_eq!(one(stall).unwrap().doubt().unwrap().alternative, "admission_webhook");
+        assert_eq!(
+            one!(Detector, stall).unwrap().doubt().unwrap().alternative,
+            "admission_webhook"
+        );
         let told =
             format!("{stall}; 2s a/b%b ObjectEvent reason=FailedCreate msg=\"exceeded quota: q\"");
-        let draft = one(&told).unwrap();
+        let draft = one!(Detector, &told).unwrap();
         assert!(draft.doubt().is_none());
         assert_eq!(draft.evidence()[0].kind, Kind::ObjectEvent, "the root is what explains");
     }
@@ -313,7 +313,7 @@ mod tests {
     fn look_alikes_and_health_are_not_it() {
         let failed = "0s a/b%b ObjectEvent reason=FailedCreate msg=\"exceeded quota: q\"";
         let placed = format!("{failed}; 1s a/b-1@n1%b PodScheduled");
-        assert!(one(&placed).is_some(), "a pod that was created before finds its node");
+        assert!(one!(Detector, &placed).is_some(), "a pod that was created before finds its node");
         let good = format!("{failed}; 3s a/b%b ObjectEvent reason=SuccessfulCreate");
         for story in [
             &*good,
@@ -324,7 +324,7 @@ mod tests {
             "0s a/b-1/b%b ContainerCreateFailed msg=\"configmap \\\"env\\\" not found\"",
             "0s a/b%b ObjectEvent reason=SuccessfulCreate",
         ] {
-            assert_eq!(one(story), None, "{story}");
+            assert_eq!(one!(Detector, story), None, "{story}");
         }
     }
 }

@@ -234,16 +234,10 @@ mod tests {
     const REFUSED: &str = "deployments.apps is forbidden: User \\\"system:serviceaccount:ops:bot\\\" \
         cannot list resource \\\"deployments\\\" in API group \\\"apps\\\" in the namespace \\\"shop\\\"";
 
-    fn one(story: &str) -> Option<Draft> {
-        let mut drafts = told!(Detector, story);
-        assert!(drafts.len() < 2, "{drafts:?}");
-        drafts.pop()
-    }
-
     #[test]
     fn the_message_tells_who_what_and_where() {
         let line = format!("0s ops/bot-1/bot%bot Log sev=error count=2 msg=\"{REFUSED}\"");
-        let draft = one(&line).unwrap();
+        let draft = one!(Detector, &line).unwrap();
         let title = "system:serviceaccount:ops:bot may not list deployments.apps in namespace shop";
         assert_eq!(draft.headline(), title);
         assert_eq!(draft.subject().to_string(), "ServiceAccount ops/bot");
@@ -278,18 +272,27 @@ mod tests {
     #[test]
     fn a_component_is_believed_at_once_and_an_application_when_it_matters() {
         let of_hpa = format!("0s shop/x%cart ScalingLimited status=true msg=\"{REFUSED}\"");
-        assert_eq!(one(&of_hpa).unwrap().class(), EvidenceClass::EventText);
+        assert_eq!(one!(Detector, &of_hpa).unwrap().class(), EvidenceClass::EventText);
         let line = format!("0s ops/bot-1/bot%bot Log sev=error msg=\"{REFUSED}\"");
-        assert_eq!(one(&line), None);
-        assert!(one(&format!("{line}; 1s ops/bot-1/bot%bot ContainerTerminated exit=1")).is_some());
-        assert_eq!(one(&format!("{line}; 1s ops/bot-2/bot%bot ContainerTerminated exit=1")), None);
+        assert_eq!(one!(Detector, &line), None);
+        assert!(
+            one!(Detector, &format!("{line}; 1s ops/bot-1/bot%bot ContainerTerminated exit=1"))
+                .is_some()
+        );
+        assert_eq!(
+            one!(Detector, &format!("{line}; 1s ops/bot-2/bot%bot ContainerTerminated exit=1")),
+            None
+        );
     }
 
     #[test]
     fn a_node_that_no_pod_sends_stays_a_doubt() {
-        let draft = one("0s a/b-1%b MountFailed msg=\"secrets \\\"s\\\" is forbidden: User \
+        let draft = one!(
+            Detector,
+            "0s a/b-1%b MountFailed msg=\"secrets \\\"s\\\" is forbidden: User \
              \\\"system:node:n1\\\" cannot get resource \\\"secrets\\\": no relationship found \
-             between node 'n1' and this object\"")
+             between node 'n1' and this object\""
+        )
         .unwrap();
         assert_eq!(draft.doubt().map(|doubt| doubt.alternative), Some("missing_config"));
     }
@@ -302,7 +305,7 @@ mod tests {
             "Log sev=error count=9 msg=\"Unauthorized\"",
             "Log msg=\"served\"",
         ] {
-            assert_eq!(one(&format!("0s a/b-1/b%b {event}")), None, "{event}");
+            assert_eq!(one!(Detector, &format!("0s a/b-1/b%b {event}")), None, "{event}");
         }
     }
 }

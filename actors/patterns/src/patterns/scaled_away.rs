@@ -192,12 +192,6 @@ fn draft(view: &View<'_>, workload: &Entity, change: &Event) -> Draft {
 mod tests {
     use super::*;
 
-    fn one(story: &str) -> Option<Draft> {
-        let mut drafts = told!(Detector, story);
-        assert!(drafts.len() < 2, "{drafts:?}");
-        drafts.pop()
-    }
-
     const ZERO: &str = "1s shop/x%cart ObjectEvent reason=ScalingReplicaSet msg=\"Scaled down replica set cart-old to 0\"\n";
     const STOP: &str =
         "1s shop/cart-1/cart%cart ContainerKilling sev=info msg=\"Stopping container cart\"\n";
@@ -210,11 +204,11 @@ mod tests {
             ([ZERO, STOP, EMPTY].concat(), "service basket"),
             ([STOP, EMPTY].concat(), "service basket"),
         ] {
-            let draft = one(&story).unwrap();
+            let draft = one!(Detector, &story).unwrap();
             assert!(draft.is_candidate(), "{story}");
             assert!(draft.touches().iter().any(|it| it.to_string() == service), "{draft:?}");
         }
-        assert!(one(ZERO).unwrap().headline().contains("was scaled to zero"));
+        assert!(one!(Detector, ZERO).unwrap().headline().contains("was scaled to zero"));
     }
 
     #[test]
@@ -229,10 +223,12 @@ mod tests {
             "200s shop/cart-1/cart%cart Log msg=bye",
         ];
         for other in cases {
-            assert_eq!(one(&[ZERO, other].concat()), None, "{other}");
+            assert_eq!(one!(Detector, &[ZERO, other].concat()), None, "{other}");
         }
-        assert!(one(&[ZERO, "0s shop/x%cart RolloutStarted hash=old"].concat()).is_some());
-        assert_eq!(one(STOP), None, "a pod that stops is everyday");
-        assert_eq!(one(&ZERO.replace("to 0", "to 1")), None);
+        assert!(
+            one!(Detector, &[ZERO, "0s shop/x%cart RolloutStarted hash=old"].concat()).is_some()
+        );
+        assert_eq!(one!(Detector, STOP), None, "a pod that stops is everyday");
+        assert_eq!(one!(Detector, &ZERO.replace("to 0", "to 1")), None);
     }
 }

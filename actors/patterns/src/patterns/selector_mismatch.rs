@@ -351,15 +351,9 @@ mod tests {
     const WORK: &str = "4s shop/db-1/db@n1%db Log msg=served\n";
     const REFUSED: &str = "3s shop/cart-1/cart%cart ConnectRefused peer=db addr=10.96.0.7\n";
 
-    fn one(story: &str) -> Option<Draft> {
-        let mut drafts = told!(Detector, story);
-        assert!(drafts.len() < 2, "{drafts:?}");
-        drafts.pop()
-    }
-
     #[test]
     fn a_changed_selector_that_matches_nothing_is_the_root() {
-        let draft = one(&[CHANGE, EMPTY, WORK].concat()).unwrap();
+        let draft = one!(Detector, &[CHANGE, EMPTY, WORK].concat()).unwrap();
         assert_eq!(draft.headline(), "service db selects no pod any more");
         assert_eq!(draft.root_cause(), "selector of service db changed, and it has no endpoint");
         assert_eq!(draft.evidence()[0].kind, Kind::ServiceChanged);
@@ -369,21 +363,26 @@ mod tests {
 
     #[test]
     fn pods_that_work_on_need_no_change_to_be_seen() {
-        let draft = one(&[EMPTY, WORK].concat()).unwrap();
+        let draft = one!(Detector, &[EMPTY, WORK].concat()).unwrap();
         assert_eq!(draft.evidence()[0].kind, Kind::EndpointsChanged);
         assert_eq!(draft.gaps().len(), 1);
-        assert_eq!(one(EMPTY), None, "without them nothing is decided");
+        assert_eq!(one!(Detector, EMPTY), None, "without them nothing is decided");
     }
 
     #[test]
     fn a_changed_port_needs_somebody_who_misses_it() {
         let ports = CHANGE.replace("selector", "\"ports, type\"");
-        assert!(one(&ports).unwrap().is_candidate(), "of callers other traces tell");
-        let draft = one(&[&ports, REFUSED].concat()).unwrap();
+        assert!(one!(Detector, &ports).unwrap().is_candidate(), "of callers other traces tell");
+        let draft = one!(Detector, &[&ports, REFUSED].concat()).unwrap();
         assert_eq!(draft.headline(), "service db leads where nobody listens");
         assert_eq!(draft.ruled_out()[1].pattern, "network_policy");
         let fell = "5s svc:shop/db Anomaly anomaly=request_rate how=vanished";
-        assert!(one(&[&ports, fell].concat()).unwrap().root_cause().ends_with("nobody calls it"));
+        assert!(
+            one!(Detector, &[&ports, fell].concat())
+                .unwrap()
+                .root_cause()
+                .ends_with("nobody calls it")
+        );
     }
 
     #[test]
@@ -402,7 +401,7 @@ mod tests {
             [EMPTY, WORK, "2s svc:shop/db%db EndpointsChanged ready=1 not_ready=0"].concat(),
             [&EMPTY.replace("not_ready=0", "not_ready=1"), WORK].concat(),
         ] {
-            assert_eq!(one(&story).filter(|it| !it.is_candidate()), None, "{story}");
+            assert_eq!(one!(Detector, &story).filter(|it| !it.is_candidate()), None, "{story}");
         }
     }
 }

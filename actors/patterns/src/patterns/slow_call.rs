@@ -163,15 +163,9 @@ fn describe(line: &Event) -> String {
 mod tests {
     use super::*;
 
-    fn one(story: &str) -> Option<Draft> {
-        let mut drafts = told!(Detector, story);
-        assert!(drafts.len() < 2, "{drafts:?}");
-        drafts.pop()
-    }
-
     #[test]
     fn the_call_to_something_else_is_the_root_of_the_request_around_it() {
-        let draft = one(SCENES[0].story).unwrap();
+        let draft = one!(Detector, SCENES[0].story).unwrap();
         assert_eq!(
             draft.headline(),
             "cart waits 8.0 s for what it calls: \"database call completed in 8.01 seconds\""
@@ -182,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_request_alone_does_not_say_what_it_waits_for() {
-        let draft = one(SCENES[2].story).unwrap();
+        let draft = one!(Detector, SCENES[2].story).unwrap();
         assert_eq!(draft.headline(), "cart is slow: 4.2 s, says \"request completed\"");
         assert_eq!(draft.doubt().map(|doubt| doubt.alternative), Some("cascading_dependency"));
     }
@@ -190,7 +184,7 @@ mod tests {
     #[test]
     fn a_line_without_its_numbers_is_not_it() {
         for words in ["dur=8s", "count=6 tapio.sampled=7", "msg=\"query took 8 s\""] {
-            assert_eq!(one(&format!("0s a/b-1/b%b Log {words}")), None, "{words}");
+            assert_eq!(one!(Detector, &format!("0s a/b-1/b%b Log {words}")), None, "{words}");
         }
     }
 }

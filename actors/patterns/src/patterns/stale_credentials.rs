@@ -264,12 +264,6 @@ mod tests {
 
     const CHANGE: &str = "0s shop/x%cart ConfigChanged okind=Secret oname=db change=modified\n";
 
-    fn one(story: &str) -> Option<Draft> {
-        let mut drafts = told!(Detector, story);
-        assert!(drafts.len() < 2, "{drafts:?}");
-        drafts.pop()
-    }
-
     fn refusals(message: &str, times: u32) -> String {
         let line = |at| format!("{at}s shop/cart-1/cart%cart Exception msg=\"{message}\"\n");
         (5..5 + times).map(line).collect()
@@ -277,7 +271,9 @@ mod tests {
 
     #[test]
     fn refusals_after_the_rotation_are_of_the_old_credential() {
-        let draft = one(&[CHANGE, &refusals("Access denied for user 'cart'", 2)].concat()).unwrap();
+        let draft =
+            one!(Detector, &[CHANGE, &refusals("Access denied for user 'cart'", 2)].concat())
+                .unwrap();
         let title = "Deployment shop/cart still uses the old credential of Secret db";
         assert_eq!(draft.headline(), title);
         assert_eq!(draft.evidence()[0].kind, Kind::ConfigChanged);
@@ -289,11 +285,11 @@ mod tests {
     #[test]
     fn without_the_change_only_a_client_is_believed_and_stays_a_doubt() {
         let client = refusals("MongoServerError: Authentication failed.", 3);
-        assert_eq!(one(&client).unwrap().doubt().unwrap().alternative, "bad_config");
-        assert_eq!(one(&refusals("authentication failed for bob", 9)), None);
-        assert_eq!(one(&refusals("MongoServerError: Authentication failed.", 2)), None);
+        assert_eq!(one!(Detector, &client).unwrap().doubt().unwrap().alternative, "bad_config");
+        assert_eq!(one!(Detector, &refusals("authentication failed for bob", 9)), None);
+        assert_eq!(one!(Detector, &refusals("MongoServerError: Authentication failed.", 2)), None);
         let fresh = format!("1s shop/cart-1/cart%cart ContainerStarted\n{client}");
-        assert_eq!(one(&fresh), None);
+        assert_eq!(one!(Detector, &fresh), None);
     }
 
     #[test]
@@ -314,7 +310,7 @@ mod tests {
                 .concat(),
             [CHANGE, &refusals("x509: certificate has expired", 3)].concat(),
         ] {
-            assert_eq!(one(&story), None, "{story}");
+            assert_eq!(one!(Detector, &story), None, "{story}");
         }
     }
 }

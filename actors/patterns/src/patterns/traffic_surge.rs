@@ -221,27 +221,24 @@ mod tests {
     use super::*;
     use crate::witness::SKEW;
 
-    fn one(story: &str) -> Option<Draft> {
-        let mut drafts = told!(Detector, story);
-        assert!(drafts.len() < 2, "{drafts:?}");
-        drafts.pop()
-    }
-
     const RISE: &str = "5s svc:a/b%b Anomaly anomaly=request_rate how=rose was=10.0 is=80.0\n";
     const HARM: &str = "9s svc:a/b%b Anomaly anomaly=error_rate how=rose was=0.0 is=0.2\n";
 
     #[test]
     fn a_surge_that_hurts_is_told_with_its_size() {
-        let draft = one(&[RISE, HARM].concat()).unwrap();
+        let draft = one!(Detector, &[RISE, HARM].concat()).unwrap();
         let title = "Deployment b gets 8.0 times its usual requests, more than it can take";
         assert_eq!(draft.headline().to_lowercase(), title.to_lowercase());
         assert_eq!(draft.class(), EvidenceClass::LogTemplate);
         assert_eq!(draft.evidence().len(), 2);
         let throttled = "9s a/b-1/c%b CpuThrottled ratio=0.8";
-        assert_eq!(one(&[RISE, throttled].concat()).unwrap().class(), EvidenceClass::ObjectStatus);
+        assert_eq!(
+            one!(Detector, &[RISE, throttled].concat()).unwrap().class(),
+            EvidenceClass::ObjectStatus
+        );
         let again = RISE.replace("5s", "15s");
         assert_eq!(
-            one(&[RISE, HARM, &again].concat()).unwrap().root_time().as_nanos(),
+            one!(Detector, &[RISE, HARM, &again].concat()).unwrap().root_time().as_nanos(),
             5_000_000_000
         );
     }
@@ -253,11 +250,14 @@ mod tests {
             ([HARM, "0s a/x%b RolloutStarted hash=n"].concat(), "bad_rollout"),
         ];
         for (more, alternative) in cases {
-            let draft = one(&[RISE, &more].concat()).unwrap();
+            let draft = one!(Detector, &[RISE, &more].concat()).unwrap();
             assert_eq!(draft.doubt().unwrap().alternative, alternative, "{more}");
         }
         let close = HARM.replace("9s", &format!("{}s", 5 - SKEW.as_secs()));
-        assert!(one(&[RISE, &close].concat()).unwrap().doubt().is_none(), "clocks differ");
+        assert!(
+            one!(Detector, &[RISE, &close].concat()).unwrap().doubt().is_none(),
+            "clocks differ"
+        );
     }
 
     #[test]
@@ -270,7 +270,7 @@ mod tests {
             [RISE, "9s a/b-1%b PodReadiness status=true"].concat(),
             [RISE, "9s svc:a/b%b Anomaly anomaly=memory how=rose"].concat(),
         ] {
-            assert_eq!(one(&story), None, "{story}");
+            assert_eq!(one!(Detector, &story), None, "{story}");
         }
     }
 }

@@ -339,12 +339,6 @@ mod tests {
     const FULL: &str = "1s shop/cart-1%cart ObjectEvent reason=FailedScheduling \
         msg=\"0/3 nodes are available: 3 Insufficient cpu. preemption: 0/3 nodes are available\"";
 
-    fn one(story: &str) -> Option<Draft> {
-        let mut drafts = told!(Detector, story);
-        assert!(drafts.len() < 2, "{drafts:?}");
-        drafts.pop()
-    }
-
     #[test]
     fn each_clause_is_named() {
         let cases = [
@@ -363,7 +357,7 @@ mod tests {
                 "0s a/b-1%b ObjectEvent reason=FailedScheduling \
                  msg=\"0/3 nodes are available: {clause}. preemption: none.\""
             );
-            let draft = one(&story).unwrap();
+            let draft = one!(Detector, &story).unwrap();
             assert!(draft.headline().contains(what), "{clause}: {}", draft.headline());
             assert!(draft.doubt().is_none() && !draft.recommendation().is_empty(), "{clause}");
         }
@@ -373,37 +367,40 @@ mod tests {
     fn the_pods_of_a_workload_are_one_story_and_their_status_is_stronger() {
         let status = "2s shop/cart-2%cart ObjectEvent reason=Unschedulable condition=PodScheduled \
             status=false msg=\"0/3 nodes are available: 3 Insufficient cpu.\"";
-        let draft = one(&format!("{FULL}; {status}")).unwrap();
+        let draft = one!(Detector, &format!("{FULL}; {status}")).unwrap();
         assert_eq!(draft.subject().to_string(), "Deployment shop/cart");
         assert_eq!(draft.headline(), "2 pods of cart are without a node: not enough cpu");
         assert_eq!(draft.class(), EvidenceClass::ObjectStatus);
-        assert_eq!(one(FULL).unwrap().class(), EvidenceClass::EventText);
+        assert_eq!(one!(Detector, FULL).unwrap().class(), EvidenceClass::EventText);
     }
 
     #[test]
     fn who_was_evicted_is_of_the_incident_of_its_node() {
         let evicted = "0s shop/cart-0@n1%cart PodEvicted reason=Evicted";
-        let draft = one(&format!("{evicted}; {FULL}")).unwrap();
+        let draft = one!(Detector, &format!("{evicted}; {FULL}")).unwrap();
         assert!(draft.touches().contains(&Entity::Node { name: "n1".into() }));
         assert_eq!(draft.evidence().len(), 2);
     }
 
     #[test]
     fn without_its_message_a_refusal_stays_a_doubt() {
-        let draft = one("0s a/b-1%b ObjectEvent reason=FailedScheduling").unwrap();
+        let draft = one!(Detector, "0s a/b-1%b ObjectEvent reason=FailedScheduling").unwrap();
         assert_eq!(draft.doubt().map(|doubt| doubt.alternative), Some("volume_unbound"));
         assert!(
-            one(&format!("0s shop/cart-1%cart ObjectEvent reason=Unschedulable; {FULL}"))
-                .unwrap()
-                .doubt()
-                .is_none()
+            one!(
+                Detector,
+                &format!("0s shop/cart-1%cart ObjectEvent reason=Unschedulable; {FULL}")
+            )
+            .unwrap()
+            .doubt()
+            .is_none()
         );
     }
 
     #[test]
     fn a_device_that_is_asked_for_stands_for_the_message() {
         let story = "0s a/b-1%b ObjectEvent reason=Unschedulable tapio.resource=vendor.example/gpu";
-        let draft = one(story).unwrap();
+        let draft = one!(Detector, story).unwrap();
         assert!(draft.headline().ends_with("it asks for vendor.example/gpu"));
         assert_eq!((draft.doubt(), draft.gaps().len()), (None, 2));
     }
@@ -420,9 +417,9 @@ mod tests {
             "0s a/b-1 ObjectEvent reason=FailedCreate msg=\"exceeded quota\"",
             "0s a/b-1 PodScheduled",
         ] {
-            assert_eq!(one(story), None, "{story}");
+            assert_eq!(one!(Detector, story), None, "{story}");
         }
         let other = format!("{FULL}; 5s shop/cart-2@n1%cart PodScheduled");
-        assert!(one(&other).is_some(), "another pod's node is no help");
+        assert!(one!(Detector, &other).is_some(), "another pod's node is no help");
     }
 }

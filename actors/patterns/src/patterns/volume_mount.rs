@@ -279,12 +279,6 @@ mod tests {
     const MULTI: &str = "1s shop/db-2@n2%db VolumeUnbound reason=FailedAttachVolume \
         msg=\"Multi-Attach error for volume \\\"pv-7\\\" Volume is already used by pod(s) db-1\"";
 
-    fn one(story: &str) -> Option<Draft> {
-        let mut drafts = told!(Detector, story);
-        assert!(drafts.len() < 2, "{drafts:?}");
-        drafts.pop()
-    }
-
     #[test]
     fn the_refusal_names_the_cause() {
         let cases = [
@@ -314,7 +308,7 @@ mod tests {
             ),
         ];
         for (words, what) in cases {
-            let draft = one(&format!("0s a/b-1%b MountFailed msg=\"{words}\"")).unwrap();
+            let draft = one!(Detector, &format!("0s a/b-1%b MountFailed msg=\"{words}\"")).unwrap();
             assert!(draft.headline().contains(what), "{words}: {}", draft.headline());
             assert!(draft.headline().contains("volume x") && draft.doubt().is_none());
         }
@@ -324,20 +318,20 @@ mod tests {
     fn a_mount_that_timed_out_is_a_symptom_of_the_attachment() {
         let mount =
             "9s shop/db-2@n2%db MountFailed msg=\"Unable to attach or mount volumes: timed out\"";
-        let draft = one(&format!("{MULTI}; {mount}")).unwrap();
+        let draft = one!(Detector, &format!("{MULTI}; {mount}")).unwrap();
         assert_eq!(draft.subject().to_string(), "Deployment shop/db");
         assert_eq!(draft.evidence().len(), 2);
         let volume = "PersistentVolume /pv-7";
         assert!(draft.touches().iter().any(|it| it.to_string() == volume));
-        assert_eq!(one(mount), None, "alone it names nothing");
+        assert_eq!(one!(Detector, mount), None, "alone it names nothing");
     }
 
     #[test]
     fn the_node_of_the_old_pod_is_part_of_the_story() {
         let lost = "0s shop/db-1@n1%db PodReadiness status=false";
-        let draft = one(&format!("{lost}; {MULTI}")).unwrap();
+        let draft = one!(Detector, &format!("{lost}; {MULTI}")).unwrap();
         assert!(draft.touches().contains(&Entity::Node { name: "n1".into() }));
-        let same = one(&format!("{}; {MULTI}", lost.replace("n1", "n2"))).unwrap();
+        let same = one!(Detector, &format!("{}; {MULTI}", lost.replace("n1", "n2"))).unwrap();
         assert!(!same.touches().contains(&Entity::Node { name: "n2".into() }));
     }
 
@@ -354,9 +348,9 @@ mod tests {
             "0s a/b-1 VolumeUnbound reason=ProvisioningFailed msg=\"storageclass not found\"",
             "0s a/b-1/b ContainerStarted",
         ] {
-            assert_eq!(one(story), None, "{story}");
+            assert_eq!(one!(Detector, story), None, "{story}");
         }
         let other = format!("{MULTI}; 5s shop/db-1/db@n1%db ContainerStarted");
-        assert!(one(&other).is_some(), "another pod's start is no help");
+        assert!(one!(Detector, &other).is_some(), "another pod's start is no help");
     }
 }

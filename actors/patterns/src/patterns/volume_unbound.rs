@@ -299,12 +299,6 @@ mod tests {
     const WAITS: &str = "1s shop/db-0%StatefulSet/db VolumeUnbound reason=FailedScheduling \
         msg=\"0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims.\"";
 
-    fn one(story: &str) -> Option<Draft> {
-        let mut drafts = told!(Detector, story);
-        assert!(drafts.len() < 2, "{drafts:?}");
-        drafts.pop()
-    }
-
     fn refused(words: &str) -> String {
         format!(
             "0s shop/x%StatefulSet/db VolumeUnbound reason=ProvisioningFailed \
@@ -333,7 +327,7 @@ mod tests {
             ("no topology key found on CSINode n1", "zone"),
         ];
         for (words, what) in cases {
-            let draft = one(&format!("{}; {WAITS}", refused(words))).unwrap();
+            let draft = one!(Detector, &format!("{}; {WAITS}", refused(words))).unwrap();
             assert!(draft.headline().contains(what), "{words}: {}", draft.headline());
             let claim = "PersistentVolumeClaim shop/data-db-0";
             assert!(draft.headline().contains(claim), "{}", draft.headline());
@@ -344,14 +338,14 @@ mod tests {
 
     #[test]
     fn the_provisioners_own_words_are_the_root_even_if_nobody_knows_them() {
-        let draft = one(&format!("{WAITS}; {}", refused("the moon is full"))).unwrap();
+        let draft = one!(Detector, &format!("{WAITS}; {}", refused("the moon is full"))).unwrap();
         assert!(draft.root_cause().contains("the moon is full"), "{}", draft.root_cause());
         assert!(draft.gaps().is_empty());
     }
 
     #[test]
     fn the_scheduler_alone_says_that_and_not_why() {
-        let draft = one(WAITS).unwrap();
+        let draft = one!(Detector, WAITS).unwrap();
         assert_eq!(draft.gaps(), ["the claim's own events"].map(tapio_model::Text::from));
         assert!(draft.doubt().is_none());
     }
@@ -374,11 +368,11 @@ mod tests {
             "0s a/b-1 ObjectEvent reason=FailedScheduling msg=\"0/3 nodes are available: 3 Insufficient cpu.\"",
             "0s a/x ObjectEvent reason=WaitForFirstConsumer",
         ] {
-            assert_eq!(one(story), None, "{story}");
+            assert_eq!(one!(Detector, story), None, "{story}");
         }
         let other = format!("{}1", made.trim_end_matches('0'));
-        assert!(one(&other).is_some(), "another claim is bound");
+        assert!(one!(Detector, &other).is_some(), "another claim is bound");
         let for_ever = format!("{begun} count=40");
-        assert!(one(&for_ever).is_some(), "a provisioner that is not there");
+        assert!(one!(Detector, &for_ever).is_some(), "a provisioner that is not there");
     }
 }

@@ -91,7 +91,7 @@ pub(crate) const SCENES: &[Scene] = &[
         "pods began anew with it, and only then requests fail, with a line that never was",
         r#"0s shop/x%cart ConfigChanged okind=ConfigMap oname=env change=modified tapio.changed=LOG_LEVEL trace=2
          5s shop/cart-1/cart@n1%cart ContainerStarted cid=c2 trace=2
-         75s svc:shop/cart%cart Anomaly anomaly=log_template how=appeared score=30.0 msg="a line that never was: cannot price" 
+         75s svc:shop/cart%cart Anomaly anomaly=log_template how=appeared score=30.0 msg="a line that never was: cannot price"
          75s svc:shop/cart%cart Anomaly anomaly=error_rate how=rose score=60.0 was=0.002 is=0.3 msg="30 % of the requests to cart fail by themselves; it was 0.2 %"
          75s svc:shop/cart%cart Anomaly anomaly=log_template how=appeared score=30.0 msg="a line that never was: cannot price" tapio.anomaly.of=b trace=2
          75s svc:shop/cart%cart Anomaly anomaly=error_rate how=rose score=60.0 was=0.002 is=0.3 msg="30 % of the requests to cart fail by themselves; it was 0.2 %" tapio.anomaly.of=a trace=2"#,
@@ -101,7 +101,7 @@ pub(crate) const SCENES: &[Scene] = &[
         "its pods read it again, and only then requests fail, with a line that never was",
         r#"0s shop/x%cart ConfigChanged okind=ConfigMap oname=env change=modified tapio.changed=prices.yaml trace=2
          50s shop/cart-1/cart@n1%cart Log msg="configuration changed, loading prices.yaml" trace=2
-         75s svc:shop/cart%cart Anomaly anomaly=log_template how=appeared score=30.0 msg="a line that never was: cannot price" 
+         75s svc:shop/cart%cart Anomaly anomaly=log_template how=appeared score=30.0 msg="a line that never was: cannot price"
          75s svc:shop/cart%cart Anomaly anomaly=error_rate how=rose score=60.0 was=0.002 is=0.3 msg="30 % of the requests to cart fail by themselves; it was 0.2 %"
          75s svc:shop/cart%cart Anomaly anomaly=log_template how=appeared score=30.0 msg="a line that never was: cannot price" tapio.anomaly.of=b trace=2
          75s svc:shop/cart%cart Anomaly anomaly=error_rate how=rose score=60.0 was=0.002 is=0.3 msg="30 % of the requests to cart fail by themselves; it was 0.2 %" tapio.anomaly.of=a trace=2"#,
@@ -110,7 +110,7 @@ pub(crate) const SCENES: &[Scene] = &[
         "service_abnormal",
         "requests fail with a line that never was before its pods begin anew",
         r#"0s shop/x%cart ConfigChanged okind=ConfigMap oname=env change=modified tapio.changed=LOG_LEVEL trace=2
-         75s svc:shop/cart%cart Anomaly anomaly=log_template how=appeared score=30.0 msg="a line that never was: cannot price" 
+         75s svc:shop/cart%cart Anomaly anomaly=log_template how=appeared score=30.0 msg="a line that never was: cannot price"
          75s svc:shop/cart%cart Anomaly anomaly=error_rate how=rose score=60.0 was=0.002 is=0.3 msg="30 % of the requests to cart fail by themselves; it was 0.2 %"
          75s svc:shop/cart%cart Anomaly anomaly=log_template how=appeared score=30.0 msg="a line that never was: cannot price" tapio.anomaly.of=b trace=2
          75s svc:shop/cart%cart Anomaly anomaly=error_rate how=rose score=60.0 was=0.002 is=0.3 msg="30 % of the requests to cart fail by themselves; it was 0.2 %" tapio.anomaly.of=a trace=2

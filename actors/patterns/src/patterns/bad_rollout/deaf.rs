@@ -85,28 +85,21 @@ fn is_of_config(view: &View<'_>, rollout: &Event) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use tapio_engine::Draft;
 
     use super::super::Detector;
-
-    fn one(story: &str) -> Option<Draft> {
-        let mut drafts = told!(Detector, story);
-        assert!(drafts.len() < 2, "{drafts:?}");
-        drafts.pop()
-    }
 
     const ROLLOUT: &str = "1s shop/x%cart RolloutStarted hash=newer generation=7 image=cart:v7\n";
     const RUNS: &str = "3s shop/cart-newer-bbbbb/cart%cart ContainerStarted hash=newer\n";
 
     #[test]
     fn a_new_version_that_runs_waits_for_whoever_is_refused() {
-        let draft = one(&[ROLLOUT, RUNS].concat()).unwrap();
+        let draft = one!(Detector, &[ROLLOUT, RUNS].concat()).unwrap();
         assert!(draft.is_candidate());
         assert!(draft.headline().contains("generation 7 runs"), "{}", draft.headline());
         assert_eq!(draft.evidence().len(), 2);
         assert!(draft.touches().iter().any(|it| it.to_string() == "service cart"));
         let known = "2s svc:shop/basket%cart EndpointsChanged ready=1\n";
-        let draft = one(&[ROLLOUT, known, RUNS].concat()).unwrap();
+        let draft = one!(Detector, &[ROLLOUT, known, RUNS].concat()).unwrap();
         assert!(draft.touches().iter().all(|it| it.to_string() != "service cart"));
     }
 
@@ -122,7 +115,7 @@ mod tests {
             [ROLLOUT, RUNS, "9s shop/cart-newer-bbbbb/cart%cart ContainerKilling"].concat(),
             [ROLLOUT, RUNS, "300s shop/cart-newer-bbbbb/cart%cart Log msg=served"].concat(),
         ] {
-            assert_eq!(one(&story), None, "{story}");
+            assert_eq!(one!(Detector, &story), None, "{story}");
         }
     }
 }

@@ -9,7 +9,6 @@ pub(crate) const SCENES: &[Scene] = &[
         "new pods throw what old ones do not, and callers see it",
         r#"1s shop/x%cart RolloutStarted generation=7 image=shop/cart:v7 msg="Deployment cart was given a template, generation 7"
          1s shop/x%cart RolloutStarted hash=5b6d7c8f9b image=shop/cart:v7 msg="ReplicaSet cart-5b6d7c8f9b is to run"
-         
          3s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerStarted restarts=0 hash=5b6d7c8f9b
          4s shop/cart-7f6b8d9c4-x2kq9/cart@n1%cart Log svc=cart msg="GET /cart 200"
          5s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart Exception svc=cart error=java.lang.NullPointerException msg="NullPointerException: price"
@@ -23,7 +22,6 @@ pub(crate) const SCENES: &[Scene] = &[
         "a new version panics at start, and its rollout stalls",
         r#"1s shop/x%cart RolloutStarted generation=7 image=shop/cart:v7 msg="Deployment cart was given a template, generation 7"
          1s shop/x%cart RolloutStarted hash=5b6d7c8f9b image=shop/cart:v7 msg="ReplicaSet cart-5b6d7c8f9b is to run"
-         
          3s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerStarted restarts=0 hash=5b6d7c8f9b
          4s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart Log sev=error msg="panic: assignment to entry in nil map"
          4s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerTerminated exit=2 reason=Error restarts=0 hash=5b6d7c8f9b
@@ -35,7 +33,6 @@ pub(crate) const SCENES: &[Scene] = &[
         "the new version was never pushed",
         r#"1s shop/x%cart RolloutStarted generation=7 image=shop/cart:v7 msg="Deployment cart was given a template, generation 7"
          1s shop/x%cart RolloutStarted hash=5b6d7c8f9b image=shop/cart:v7 msg="ReplicaSet cart-5b6d7c8f9b is to run"
-         
          3s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ImagePullFailed reason=Failed image=shop/cart:v7 msg="Failed to pull image \"shop/cart:v7\": rpc error: code = NotFound desc = manifest unknown"
          3s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ImagePullFailed reason=ErrImagePull image=shop/cart:v7 hash=5b6d7c8f9b msg="manifest unknown"
          4s shop/cart-7f6b8d9c4-x2kq9/cart@n1%cart Log msg="GET /cart 200"
@@ -46,7 +43,6 @@ pub(crate) const SCENES: &[Scene] = &[
         "the new version asks for a Secret that is not there",
         r#"1s shop/x%cart RolloutStarted generation=7 image=shop/cart:v7 msg="Deployment cart was given a template, generation 7"
          1s shop/x%cart RolloutStarted hash=5b6d7c8f9b image=shop/cart:v7 msg="ReplicaSet cart-5b6d7c8f9b is to run"
-         
          3s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerCreateFailed reason=Failed msg="Error: secret \"cart-key\" not found"
          3s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerCreateFailed reason=CreateContainerConfigError hash=5b6d7c8f9b msg="secret \"cart-key\" not found"
          24s shop/x%cart RolloutStalled condition=Progressing status=false reason=ProgressDeadlineExceeded msg="ReplicaSet \"cart-5b6d7c8f9b\" has timed out progressing.""#,
@@ -56,7 +52,6 @@ pub(crate) const SCENES: &[Scene] = &[
         "the new version outgrows its limit",
         r#"1s shop/x%cart RolloutStarted generation=7 image=shop/cart:v7 msg="Deployment cart was given a template, generation 7"
          1s shop/x%cart RolloutStarted hash=5b6d7c8f9b image=shop/cart:v7 msg="ReplicaSet cart-5b6d7c8f9b is to run"
-         
          3s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerStarted restarts=0 hash=5b6d7c8f9b
          5s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart OomKill constraint=memcg pid=42 proc=java msg="Memory cgroup out of memory: Killed process 42 (java)"
          6s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerTerminated exit=137 reason=OOMKilled hash=5b6d7c8f9b
@@ -67,7 +62,6 @@ pub(crate) const SCENES: &[Scene] = &[
         "the new version starts too slowly for its probe",
         r#"1s shop/x%cart RolloutStarted generation=7 image=shop/cart:v7 msg="Deployment cart was given a template, generation 7"
          1s shop/x%cart RolloutStarted hash=5b6d7c8f9b image=shop/cart:v7 msg="ReplicaSet cart-5b6d7c8f9b is to run"
-         
          3s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerStarted restarts=0 hash=5b6d7c8f9b
          4s shop/cart-7f6b8d9c4-x2kq9/cart@n1%cart Log msg="GET /cart 200"
          20s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ProbeFailed probe=liveness reason=Unhealthy count=3 msg="Liveness probe failed: dial tcp 10.42.0.9:8080: connect: connection refused"
@@ -79,7 +73,6 @@ pub(crate) const SCENES: &[Scene] = &[
         "old and new pods fail alike: nothing listens where they connect to",
         r#"1s shop/x%cart RolloutStarted generation=7 image=shop/cart:v7 msg="Deployment cart was given a template, generation 7"
          1s shop/x%cart RolloutStarted hash=5b6d7c8f9b image=shop/cart:v7 msg="ReplicaSet cart-5b6d7c8f9b is to run"
-         
          2s shop/cart-7f6b8d9c4-x2kq9/cart@n1%cart ConnectRefused addr=10.0.0.7 port=5432 peer=db error=ECONNREFUSED
          2s shop/cart-7f6b8d9c4-x2kq9/cart@n1%cart Log sev=error msg="could not load the cart: connection refused"
          4s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ConnectRefused addr=10.0.0.7 port=5432 peer=db error=ECONNREFUSED
@@ -90,7 +83,6 @@ pub(crate) const SCENES: &[Scene] = &[
         "new pods end because a connection is refused, and no old ones are seen",
         r#"1s shop/x%cart RolloutStarted generation=7 image=shop/cart:v7 msg="Deployment cart was given a template, generation 7"
          1s shop/x%cart RolloutStarted hash=5b6d7c8f9b image=shop/cart:v7 msg="ReplicaSet cart-5b6d7c8f9b is to run"
-         
          3s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerStarted restarts=0 hash=5b6d7c8f9b
          4s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ConnectRefused src=app addr=10.0.0.7 port=5432 msg="dial tcp 10.0.0.7:5432: connect: connection refused"
          4s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerTerminated exit=1 reason=Error restarts=0 hash=5b6d7c8f9b"#,
@@ -100,14 +92,12 @@ pub(crate) const SCENES: &[Scene] = &[
         "requests fail after a rollout, and nobody knows in which pods",
         r#"1s shop/x%cart RolloutStarted generation=7 image=shop/cart:v7 msg="Deployment cart was given a template, generation 7"
          1s shop/x%cart RolloutStarted hash=5b6d7c8f9b image=shop/cart:v7 msg="ReplicaSet cart-5b6d7c8f9b is to run"
-         
          3s svc:shop/cart%cart Span name="GET /cart" status=error span_kind=server dur=20ms span=11
          5s svc:shop/cart%cart Span name="GET /cart" status=error span_kind=server dur=20ms span=12"#,
     ),
     Scene::healthy(
         "a new version writes the errors of every day, and there is none to compare it with",
         r#"1s shop/x%cart RolloutStarted hash=5b6d7c8f9b image=shop/cart:v7 msg="ReplicaSet cart-5b6d7c8f9b is to run"
-         
          3s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerStarted restarts=0 hash=5b6d7c8f9b
          4s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart Log sev=error msg="ERROR payment declined for order 1142"
          5s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart Log sev=error msg="ERROR payment declined for order 22954"
@@ -117,7 +107,6 @@ pub(crate) const SCENES: &[Scene] = &[
         "a rollout as planned",
         r#"1s shop/x%cart RolloutStarted generation=7 image=shop/cart:v7 msg="Deployment cart was given a template, generation 7"
          1s shop/x%cart RolloutStarted hash=5b6d7c8f9b image=shop/cart:v7 msg="ReplicaSet cart-5b6d7c8f9b is to run"
-         
          3s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerStarted restarts=0 hash=5b6d7c8f9b
          4s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ProbeFailed probe=readiness reason=Unhealthy count=2 msg="Readiness probe failed: dial tcp 10.42.0.9:8080: connect: connection refused"
          9s shop/cart-5b6d7c8f9b-q7w8e@n2%cart PodReadiness status=true hash=5b6d7c8f9b
@@ -147,7 +136,6 @@ pub(crate) const SCENES: &[Scene] = &[
         "the new version does not listen, and a client is refused",
         r#"0s shop/x%cart RolloutStarted generation=7 image=shop/cart:v7 msg="Deployment cart was given a template, generation 7" trace=1
          0s shop/x%cart RolloutStarted hash=5b6d7c8f9b image=shop/cart:v7 msg="ReplicaSet cart-5b6d7c8f9b is to run" trace=1
-         
          2s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerStarted restarts=0 hash=5b6d7c8f9b trace=1
          3s shop/cart-5b6d7c8f9b-q7w8e@n2%cart PodReadiness status=true hash=5b6d7c8f9b trace=1
          3s shop/cart-7f6b8d9c4-x2kq9/cart@n1%cart ContainerKilling sev=info reason=Killing msg="Stopping container cart" trace=1
@@ -160,7 +148,6 @@ pub(crate) const SCENES: &[Scene] = &[
         "the client's probe learns a moment later whom the address belongs to",
         r#"0s shop/x%cart RolloutStarted generation=7 image=shop/cart:v7 msg="Deployment cart was given a template, generation 7" trace=1
          0s shop/x%cart RolloutStarted hash=5b6d7c8f9b image=shop/cart:v7 msg="ReplicaSet cart-5b6d7c8f9b is to run" trace=1
-         
          2s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerStarted restarts=0 hash=5b6d7c8f9b trace=1
          3s shop/cart-5b6d7c8f9b-q7w8e@n2%cart PodReadiness status=true hash=5b6d7c8f9b trace=1
          3s shop/cart-7f6b8d9c4-x2kq9/cart@n1%cart ContainerKilling sev=info reason=Killing msg="Stopping container cart" trace=1
@@ -176,7 +163,6 @@ pub(crate) const SCENES: &[Scene] = &[
          1s shop/checkout-6f6bd85769-hzxj9/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=8080 peer=cart trace=2
          6s shop/x%cart RolloutStarted generation=7 image=shop/cart:v7 msg="Deployment cart was given a template, generation 7" trace=1
          6s shop/x%cart RolloutStarted hash=5b6d7c8f9b image=shop/cart:v7 msg="ReplicaSet cart-5b6d7c8f9b is to run" trace=1
-         
          8s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerStarted restarts=0 hash=5b6d7c8f9b trace=1
          9s shop/cart-5b6d7c8f9b-q7w8e@n2%cart PodReadiness status=true hash=5b6d7c8f9b trace=1
          9s shop/cart-7f6b8d9c4-x2kq9/cart@n1%cart ContainerKilling sev=info reason=Killing msg="Stopping container cart" trace=1
@@ -189,7 +175,6 @@ pub(crate) const SCENES: &[Scene] = &[
         r#"0s shop/orders-1/orders@n1%orders ConnectRefused addr=10.96.0.12 port=9090 peer=cart trace=3
          6s shop/x%cart RolloutStarted generation=7 image=shop/cart:v7 msg="Deployment cart was given a template, generation 7" trace=1
          6s shop/x%cart RolloutStarted hash=5b6d7c8f9b image=shop/cart:v7 msg="ReplicaSet cart-5b6d7c8f9b is to run" trace=1
-         
          8s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerStarted restarts=0 hash=5b6d7c8f9b trace=1
          9s shop/cart-5b6d7c8f9b-q7w8e@n2%cart PodReadiness status=true hash=5b6d7c8f9b trace=1
          9s shop/cart-7f6b8d9c4-x2kq9/cart@n1%cart ContainerKilling sev=info reason=Killing msg="Stopping container cart" trace=1
@@ -201,7 +186,6 @@ pub(crate) const SCENES: &[Scene] = &[
         "a client that begins after the rollout asks at a port where nobody listens",
         r#"0s shop/x%cart RolloutStarted generation=7 image=shop/cart:v7 msg="Deployment cart was given a template, generation 7" trace=1
          0s shop/x%cart RolloutStarted hash=5b6d7c8f9b image=shop/cart:v7 msg="ReplicaSet cart-5b6d7c8f9b is to run" trace=1
-         
          2s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerStarted restarts=0 hash=5b6d7c8f9b trace=1
          3s shop/cart-5b6d7c8f9b-q7w8e@n2%cart PodReadiness status=true hash=5b6d7c8f9b trace=1
          3s shop/cart-7f6b8d9c4-x2kq9/cart@n1%cart ContainerKilling sev=info reason=Killing msg="Stopping container cart" trace=1
@@ -223,7 +207,6 @@ pub(crate) const SCENES: &[Scene] = &[
         "packets to the new version are dropped: it would refuse if it did not listen",
         r#"0s shop/x%cart RolloutStarted generation=7 image=shop/cart:v7 msg="Deployment cart was given a template, generation 7" trace=1
          0s shop/x%cart RolloutStarted hash=5b6d7c8f9b image=shop/cart:v7 msg="ReplicaSet cart-5b6d7c8f9b is to run" trace=1
-         
          2s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerStarted restarts=0 hash=5b6d7c8f9b trace=1
          3s shop/cart-5b6d7c8f9b-q7w8e@n2%cart PodReadiness status=true hash=5b6d7c8f9b trace=1
          3s shop/cart-7f6b8d9c4-x2kq9/cart@n1%cart ContainerKilling sev=info reason=Killing msg="Stopping container cart" trace=1
@@ -235,7 +218,6 @@ pub(crate) const SCENES: &[Scene] = &[
         "another server was rolled out",
         r#"0s shop/x%mail RolloutStarted generation=7 image=shop/mail:v7 msg="Deployment mail was given a template, generation 7" trace=1
          0s shop/x%mail RolloutStarted hash=5b6d7c8f9b image=shop/mail:v7 msg="ReplicaSet mail-5b6d7c8f9b is to run" trace=1
-         
          2s shop/mail-5b6d7c8f9b-q7w8e/mail@n2%mail ContainerStarted restarts=0 hash=5b6d7c8f9b trace=1
          3s shop/mail-5b6d7c8f9b-q7w8e@n2%mail PodReadiness status=true hash=5b6d7c8f9b trace=1
          3s shop/mail-7f6b8d9c4-x2kq9/mail@n1%mail ContainerKilling sev=info reason=Killing msg="Stopping container mail" trace=1
@@ -247,7 +229,6 @@ pub(crate) const SCENES: &[Scene] = &[
         "the new version is killed at its limit, and a client is refused meanwhile",
         r#"0s shop/x%cart RolloutStarted generation=7 image=shop/cart:v7 msg="Deployment cart was given a template, generation 7" trace=1
          0s shop/x%cart RolloutStarted hash=5b6d7c8f9b image=shop/cart:v7 msg="ReplicaSet cart-5b6d7c8f9b is to run" trace=1
-         
          2s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerStarted restarts=0 hash=5b6d7c8f9b trace=1
          3s shop/cart-5b6d7c8f9b-q7w8e@n2%cart PodReadiness status=true hash=5b6d7c8f9b trace=1
          3s shop/cart-7f6b8d9c4-x2kq9/cart@n1%cart ContainerKilling sev=info reason=Killing msg="Stopping container cart" trace=1
@@ -271,7 +252,6 @@ pub(crate) const SCENES: &[Scene] = &[
         "after a rollout an application gets no answer, and nobody saw the packets",
         r#"0s shop/x%cart RolloutStarted generation=7 image=shop/cart:v7 msg="Deployment cart was given a template, generation 7" trace=1
          0s shop/x%cart RolloutStarted hash=5b6d7c8f9b image=shop/cart:v7 msg="ReplicaSet cart-5b6d7c8f9b is to run" trace=1
-         
          2s shop/cart-5b6d7c8f9b-q7w8e/cart@n2%cart ContainerStarted restarts=0 hash=5b6d7c8f9b trace=1
          3s shop/cart-5b6d7c8f9b-q7w8e@n2%cart PodReadiness status=true hash=5b6d7c8f9b trace=1
          3s shop/cart-7f6b8d9c4-x2kq9/cart@n1%cart ContainerKilling sev=info reason=Killing msg="Stopping container cart" trace=1

@@ -133,16 +133,9 @@ pub(super) fn service(name: &str, event: &Event) -> Entity {
 
 #[cfg(test)]
 mod tests {
-    use tapio_engine::Draft;
     use tapio_model::Entity;
 
     use super::super::Detector;
-
-    fn one(story: &str) -> Option<Draft> {
-        let mut drafts = told!(Detector, story);
-        assert!(drafts.len() < 2, "{drafts:?}");
-        drafts.pop()
-    }
 
     #[test]
     fn a_peer_is_named_as_soon_as_any_attempt_knows_its_name() {
@@ -150,9 +143,9 @@ mod tests {
             1s shop/cart-1/cart%cart ConnectRefused src=app msg=\"(10.0.0.7): Connection refused\"
             4s shop/cart-1/cart%cart ConnectRefused peer=db addr=10.0.0.7 port=5432";
         let lines: Vec<_> = story.lines().collect();
-        let draft = one(&lines[..2].join("\n")).unwrap();
+        let draft = one!(Detector, &lines[..2].join("\n")).unwrap();
         assert_eq!(draft.subject().to_string(), "cart -> 10.0.0.7:5432");
-        let draft = one(story).unwrap();
+        let draft = one!(Detector, story).unwrap();
         assert_eq!(draft.headline(), "cart is refused by db (10.0.0.7:5432): nobody listens there");
         assert_eq!(draft.subject().to_string(), "cart -> db");
         assert_eq!(draft.evidence().len(), 3);

@@ -7,15 +7,9 @@ const BROKEN: &str = "15s svc:shop/pay Anomaly anomaly=log_template how=appeared
      15s svc:shop/web Anomaly anomaly=log_template how=vanished score=20.0 name=buy msg=\"buy no longer writes Web#3\"; \
      30s svc:shop/pay Anomaly anomaly=log_template how=appeared score=108.0 name=charge msg=\"charge writes Pay#7 still\"; ";
 
-fn one(story: &str) -> Option<Draft> {
-    let mut drafts = told!(Detector, story);
-    assert!(drafts.len() <= 1);
-    drafts.pop()
-}
-
 #[test]
 fn the_service_that_explains_the_most_is_the_root() {
-    let draft = one(BROKEN).unwrap();
+    let draft = one!(Detector, BROKEN).unwrap();
     assert_eq!(draft.subject().to_string(), "service pay");
     assert!(draft.doubt().is_none());
     assert_eq!(draft.evidence().len(), 3);
@@ -25,7 +19,7 @@ fn the_service_that_explains_the_most_is_the_root() {
 
 #[test]
 fn who_was_named_before_is_touched_as_explained() {
-    let draft = one(BROKEN).unwrap();
+    let draft = one!(Detector, BROKEN).unwrap();
     let touched: Vec<_> = draft.touches().iter().map(ToString::to_string).collect();
     assert!(touched.iter().any(|entity| entity == "service web"), "{touched:?}");
 }
@@ -33,7 +27,7 @@ fn who_was_named_before_is_touched_as_explained() {
 #[test]
 fn two_that_are_close_are_both_named() {
     let close = "45s svc:shop/web Anomaly anomaly=self_time how=rose score=80.0 msg=slow";
-    let draft = one(&[BROKEN, close].concat()).unwrap();
+    let draft = one!(Detector, &[BROKEN, close].concat()).unwrap();
     assert_eq!(draft.subject().to_string(), "service pay");
     assert!(draft.doubt().is_some_and(|doubt| doubt.text.contains("web")));
 }
@@ -74,7 +68,7 @@ fn thin_evidence_close_rivals_and_time_alone_are_less_sure() {
     assert!(sure(&slow) < thick - 0.01, "{}", sure(&slow));
     assert!(sure(&[slow.clone(), pay].concat()) > thick, "two kinds agree");
     // What it may wait for is named, which lowers it further.
-    assert_eq!(one(&slow).unwrap().gaps().len(), 1);
+    assert_eq!(one!(Detector, &slow).unwrap().gaps().len(), 1);
 }
 
 #[test]
@@ -89,34 +83,37 @@ fn rates_single_ways_and_what_is_held_back_are_others_stories() {
         &wait("CpuDelayed"),
         &wait("Pressure"),
     ] {
-        assert_eq!(one(story), None, "{story}");
+        assert_eq!(one!(Detector, story), None, "{story}");
     }
-    assert!(one(&format!("4s shop/db-1/db@n1%db Pressure resource=cpu; 9s {slow}")).is_some());
+    assert!(
+        one!(Detector, &format!("4s shop/db-1/db@n1%db Pressure resource=cpu; 9s {slow}"))
+            .is_some()
+    );
 }
 
 #[test]
 fn failing_requests_are_its_own_unless_somebody_brought_them_about() {
     let failing = "9s svc:shop/web%web Anomaly anomaly=error_rate how=rose score=40.0 msg=fail";
-    let draft = one(failing).unwrap();
+    let draft = one!(Detector, failing).unwrap();
     assert!(draft.root_cause().contains("nothing that it called did"));
     assert_eq!(draft.doubt().unwrap().alternative, "cascading_dependency");
     let other = "9s svc:shop/web%web Anomaly anomaly=log_template how=appeared score=20.0 msg=x";
-    assert!(one(&format!("{failing}; {other}")).unwrap().doubt().is_none());
+    assert!(one!(Detector, &format!("{failing}; {other}")).unwrap().doubt().is_none());
     for brought in [
         "0s svc:shop/web%web Anomaly anomaly=request_rate how=rose",
         "0s shop/x%web RolloutStarted hash=b",
         "0s shop/x%web ConfigChanged oname=env",
     ] {
-        assert_eq!(one(&format!("{brought}; {failing}")), None, "{brought}");
+        assert_eq!(one!(Detector, &format!("{brought}; {failing}")), None, "{brought}");
     }
     let elsewhere = "0s svc:shop/pay%pay Anomaly anomaly=request_rate how=rose";
-    assert!(one(&format!("{elsewhere}; {failing}")).is_some());
+    assert!(one!(Detector, &format!("{elsewhere}; {failing}")).is_some());
 }
 
 #[test]
 fn a_repeat_is_no_further_evidence() {
     let story = BROKEN.repeat(3);
-    let draft = one(&story).unwrap();
+    let draft = one!(Detector, &story).unwrap();
     assert!(draft.ruled_out()[0].because.contains("20 against 108"), "{:?}", draft.ruled_out());
 }
 /// Two that are held apart, of which a third suffers.
@@ -163,9 +160,9 @@ fn what_may_have_one_cause_is_one_story() {
     };
     assert_eq!(told!(Detector, &[two, &more("pay")].concat()).len(), 2);
     // Both are asked for more.
-    assert!(one(&[two, &more("pay"), &more("stock")].concat()).is_some());
+    assert!(one!(Detector, &[two, &more("pay"), &more("stock")].concat()).is_some());
     // Only one of them is said to be apart.
-    assert!(one(&two.replace(" tapio.anomaly.apart=pay", "")).is_some());
+    assert!(one!(Detector, &two.replace(" tapio.anomaly.apart=pay", "")).is_some());
     // Failing alone does not say from whom.
     let failing = "30s svc:shop/pay%pay Anomaly anomaly=error_rate how=rose score=20.0 msg=fail";
     assert_eq!(told!(Detector, &[two, failing].concat()).len(), 2);
@@ -183,5 +180,5 @@ fn what_may_have_one_cause_is_one_story() {
         names.iter().map(event).collect::<String>()
     };
     assert_eq!(told!(Detector, &all(&names[..3])).len(), 3);
-    assert!(one(&all(&names)).is_some());
+    assert!(one!(Detector, &all(&names)).is_some());
 }
