@@ -22,6 +22,9 @@ const LINES_JOINED_MAX: usize = 3;
 /// How much of the end of a longer line is kept.
 const QUOTE_TAIL_CHARS: usize = 64;
 
+/// Bytes from the beginning in which a level stands.
+const LEVEL_BYTES_MAX: usize = 128;
+
 /// Words by which applications say that a connection to something else failed, in lower case.
 const CONNECTION_ERRORS: &[&str] = &[
     "connection refused",
@@ -119,7 +122,7 @@ pub(crate) fn quote(event: &Event) -> String {
 fn shortened(line: &str) -> String {
     // When it was said stands beside it.
     let is_clock = |letter: char| letter.is_ascii_digit() || "-/:.,TZ+ ".contains(letter);
-    let bare = line.trim_start_matches(is_clock);
+    let bare = after_level(line).unwrap_or(line).trim_start_matches(is_clock);
     let is_long = line.chars().count() > QUOTE_CHARS_MAX && !bare.is_empty();
     let line = if is_long { bare } else { line };
     let letters = line.chars().count();
@@ -129,6 +132,21 @@ fn shortened(line: &str) -> String {
     let head: String = line.chars().take(QUOTE_CHARS_MAX - QUOTE_TAIL_CHARS).collect();
     let tail: String = line.chars().skip(letters - QUOTE_TAIL_CHARS).collect();
     format!("{head}...{tail}")
+}
+
+/// Returns what stands after the level of a line: before it are clocks, threads and ids.
+fn after_level(line: &str) -> Option<&str> {
+    const LEVELS: &[&str] =
+        &["ERROR", "WARN", "WARNING", "FATAL", "CRITICAL", "error", "warn", "crit"];
+    let head = line.get(..line.floor_char_boundary(LEVEL_BYTES_MAX))?;
+    let mut after = 0;
+    for word in head.split(' ') {
+        after += word.len() + 1;
+        if LEVELS.contains(&word.trim_matches(['[', ']', ':'])) {
+            return line.get(after..).map(|rest| rest.trim_start_matches([' ', ':', '-']));
+        }
+    }
+    None
 }
 
 /// Returns message and error of a line of keys and values: `level=error msg="no" err="it broke"`.
@@ -259,6 +277,14 @@ mod tests {
         let cases = [
             ("msg=\" one\ntwo\"".to_owned(), "\"one\"".to_owned()),
             (format!("msg={long}"), cut),
+            (
+                format!(
+                    "msg=\"pid=1 class=Renew jid={} ERROR: E: expired {}\"",
+                    "9".repeat(60),
+                    "y".repeat(120)
+                ),
+                format!("\"E: expired {}\"", "y".repeat(120)),
+            ),
             ("reason=BackOff".to_owned(), "BackOff".to_owned()),
             (
                 format!("msg=\"{}\"", pairs.replace('\\', "\\\\").replace('"', "\\\"")),

@@ -6,6 +6,7 @@
 mod confusion;
 #[macro_use]
 pub mod fixture;
+mod gravity;
 mod header;
 mod last_words;
 mod node_state;
@@ -21,6 +22,7 @@ use tapio_engine::{Pattern, Patterns};
 
 pub use confusion::{Confusion, Row, confusion};
 pub use fixture::StoryError;
+pub use gravity::{Gravity, is_failed_request};
 pub use header::Header;
 pub use scene::Scene;
 

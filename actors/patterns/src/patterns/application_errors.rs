@@ -1,15 +1,17 @@
 //! An application writes the same errors again and again, and nothing else explains them.
 //!
 //! Evidence: the log at hand as a whole: of so many lines so many are errors of a few templates, up
-//! to its end. What lines a stream brings is no evidence: errors are everyday there, and what is
-//! not is learnt, and told by `service_abnormal`.
-//! Root: the last line of the most frequent error.
+//! to its end; or some of it name what no further attempt heals (a key that expired, a quota that is
+//! used up, data that are damaged). What lines a stream brings is no evidence: errors are everyday
+//! there, and what is not is learnt, and told by `service_abnormal`.
+//! Root: the last line of what lasts, else of the most frequent error. What is tried again with
+//! success counts only where there is hardly anything else.
 //! Not this: `cannot_start` and `job_failed` (the process ends of it), `connection_failed`,
 //! `certificate_expired`, `pool_exhaustion`, `rbac_denied` (the lines say what is wrong by
 //! themselves); some errors among many lines.
 //! First look: `kubectl logs POD | grep -m1 -B20 LINE`: what came before the first of them.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, Severity, Source, keys};
@@ -19,7 +21,8 @@ use super::{
     stale_credentials,
 };
 use crate::{
-    Scene,
+    Gravity, Scene,
+    gravity::gravity,
     last_words::quote,
     witness::{by_owner, count, times},
 };
@@ -46,6 +49,19 @@ pub(crate) const SCENES: &[Scene] = &[
         "hardly anything but warnings",
         r#"0s shop/edge-1/edge@n1%edge Log sev=warn tapio.sampled=30 log.template=a msg="token rejected: used before issued"
          7s shop/edge-1/edge@n1%edge Log sev=warn tapio.sampled=30 log.template=a count=23 msg="token rejected: used before issued""#,
+    ),
+    Scene::cause(
+        "application_errors",
+        "a key expired, among errors that the next attempt heals",
+        r#"0s shop/pay-1/pay@n1%pay Log sev=error tapio.sampled=700 log.template=a msg="webhook failed with 503, retrying"
+         1s shop/pay-1/pay@n1%pay Log sev=error tapio.sampled=700 log.template=b msg="AuthenticationError: Expired API Key provided"
+         8s shop/pay-1/pay@n1%pay Log sev=error tapio.sampled=700 log.template=b count=2 msg="AuthenticationError: Expired API Key provided"
+         9s shop/pay-1/pay@n1%pay Log sev=error tapio.sampled=700 log.template=a count=46 msg="webhook failed with 503, retrying""#,
+    ),
+    Scene::healthy(
+        "errors that the next attempt heals, among many lines",
+        r#"0s shop/pay-1/pay@n1%pay Log sev=error tapio.sampled=700 log.template=a msg="webhook failed with 503, retrying"
+         9s shop/pay-1/pay@n1%pay Log sev=error tapio.sampled=700 log.template=a count=46 msg="webhook failed with 503, retrying""#,
     ),
     Scene::cause(
         "cannot_start",
@@ -93,6 +109,9 @@ const ERRORS_MIN: i64 = 3;
 /// How sure it may be that these errors are what is wrong: nobody knows what its log says on a good
 /// day.
 const SURE: f64 = 0.75;
+
+/// What nobody's next attempt heals is told sooner; once may be somebody's mistake.
+const LASTING_MIN: i64 = 2;
 
 /// Kinds of errors that a story names.
 const NAMED_MAX: usize = 5;
@@ -156,7 +175,7 @@ pub(super) fn beside(view: &View<'_>, own: &Event) -> String {
     let kinds = kinds(view.events().filter(is_of_log));
     let mut kinds: Vec<_> =
         kinds.into_values().filter(|(number, _)| *number >= ALIKE_MIN).collect();
-    kinds.sort_by_key(|(number, last)| (std::cmp::Reverse(*number), last.order()));
+    kinds.sort_by_key(|(number, last)| (Reverse(*number), last.order()));
     if kinds.is_empty() || own.attributes.int(keys::SAMPLED).is_none() {
         return String::new();
     }
@@ -212,17 +231,32 @@ fn draft(owner: Entity, errors: &[&Event], others: &str) -> Option<Draft> {
     let is_habit =
         |number: i64| number >= ALIKE_MIN && number.saturating_mul(LINES_PER_ERROR_MAX) >= lines;
     let mut kinds: Vec<_> = kinds.into_values().collect();
-    kinds.retain(|(number, last)| is_most || (is_error(last) && is_habit(*number)));
-    // Of as many the last says most: it is what the others came to.
-    kinds.sort_by_key(|(number, last)| {
-        (std::cmp::Reverse(*number), std::cmp::Reverse(last.order()))
+    kinds.retain(|(number, last)| {
+        is_most
+            || match gravity(last) {
+                Gravity::Final => true,
+                Gravity::Lasting => *number >= LASTING_MIN,
+                Gravity::Plain | Gravity::Felt => is_error(last) && is_habit(*number),
+                Gravity::Passing => false,
+            }
     });
+    // An exception says more than the line about it, and of as many the last: it is what the others
+    // came to.
+    let weight = |(number, last): &(i64, &Event)| {
+        let about_as_many = number.max(&1).ilog2();
+        (gravity(last), about_as_many, last.kind == Kind::Exception, *number, last.order())
+    };
+    kinds.sort_by_key(|kind| Reverse(weight(kind)));
     let (_, root) = *kinds.first()?;
     let who = workload_name(&root.place);
+    let writes = match gravity(root) {
+        Gravity::Final | Gravity::Lasting => "writes of what will not pass by itself",
+        Gravity::Plain | Gravity::Felt | Gravity::Passing => "writes errors again and again",
+    };
     let draft = Draft::new(owner, EvidenceClass::CoOccurrence, root, quote(root))
         .touching(&root.place)
         .sure(SURE)
-        .title(format!("{who} writes errors again and again: {}", quote(root)))
+        .title(format!("{who} {writes}: {}", quote(root)))
         .because(format!(
             "{total} of {lines} lines of its log are errors: {}{others}",
             named(&kinds)
@@ -250,6 +284,28 @@ mod tests {
         assert!(cause.contains("\"query failed: syntax error\" 10 times"), "{cause}");
         assert_eq!((draft.class(), draft.evidence().len()), (EvidenceClass::CoOccurrence, 4));
         assert_eq!(draft.subject().to_string(), "Deployment shop/cart");
+    }
+
+    #[test]
+    fn what_lasts_is_told_before_what_is_frequent() {
+        let line = |words: &str| format!("0s a/b-1/b%b Log sev=error tapio.sampled=300 {words}; ");
+        let story = [
+            line("log.template=a count=40 msg=\"order is lost\""),
+            line("log.template=b msg=\"checksum mismatch in 7.seg\""),
+            line("log.template=c count=39 msg=\"deadlock detected, retrying\""),
+        ];
+        let draft = one!(Detector, &story.concat()).unwrap();
+        let want = "b writes of what will not pass by itself: \"checksum mismatch in 7.seg\"";
+        assert_eq!(draft.headline(), want);
+        assert!(!draft.root_cause().contains("deadlock"), "{}", draft.root_cause());
+        assert_eq!(one!(Detector, &story[2]), None);
+    }
+
+    #[test]
+    fn an_exception_says_more_than_the_line_about_it() {
+        let story = "0s a/b-1/b%b Exception tapio.sampled=90 log.template=a count=40 msg=\"E: why\"
+            1s a/b-1/b%b Log sev=error tapio.sampled=90 log.template=b count=42 msg=\"order 9 failed\"";
+        assert!(one!(Detector, story).unwrap().headline().ends_with("\"E: why\""));
     }
 
     #[test]

@@ -34,7 +34,13 @@ const SPEC: Spec = Spec {
     slug: "connection_failed",
     title: "Connection refused, dropped or not resolved",
     wakes_on: &[Kind::ConnectRefused, Kind::ConnectTimeout, Kind::SynRetransmit, Kind::DnsFailure],
-    leads_to: &["cascading_dependency", "readiness_lost", "admission_webhook", "job_failed"],
+    leads_to: &[
+        "cascading_dependency",
+        "readiness_lost",
+        "admission_webhook",
+        "job_failed",
+        "application_errors",
+    ],
 };
 
 /// SYNs go again after 1, 3 and 7 s: three without an answer are seven seconds of silence, and no

@@ -15,7 +15,7 @@ use tapio_model::{Entity, Event, EvidenceClass, Kind, keys};
 
 use super::{application_errors::beside, connection_failed::peer_service};
 use crate::{
-    Scene,
+    Gravity, Scene,
     last_words::quote,
     witness::{count, times},
     wording::{bears, complaints, line},
@@ -72,7 +72,8 @@ pub(crate) const SCENES: &[Scene] = &[
         "a pool that drops what it does not need, and a deadlock that was tried again",
         "0s shop/cart-1/cart@n1%cart Log sev=warn msg=\"Connection pool is full, discarding connection: es. Connection pool size: 10\"
          1s shop/cart-1/cart@n1%cart Log sev=warn msg=\"Connection pool is full, discarding connection: es. Connection pool size: 10\"
-         2s shop/cart-1/cart@n1%cart Log sev=error msg=\"ERROR: deadlock detected, trying again\"",
+         2s shop/cart-1/cart@n1%cart Log sev=error msg=\"ERROR: deadlock detected, trying again\"
+         3s shop/cart-1/cart@n1%cart Log sev=error count=20 msg=\"ERROR: deadlock detected, retrying transaction (1/3)\"",
     ),
 ];
 
@@ -179,7 +180,9 @@ fn lack(event: &Event) -> Option<Lack> {
     if bears(&line, POOLS) {
         return Some(Lack::Pool);
     }
-    bears(&line, LOCKS).then_some(Lack::Locks)
+    // Whoever is chosen to end a deadlock tries again, every day.
+    let is_lasting = Gravity::of(&line) > Gravity::Passing;
+    (is_lasting && bears(&line, LOCKS)).then_some(Lack::Locks)
 }
 
 /// Reads which server a driver speaks of: `connection to server at "db" (10.0.0.7), port 5432`.
@@ -201,9 +204,9 @@ fn draft(view: &View<'_>, lack: Lack, waits: &[&Event]) -> Option<Draft> {
     if total < min || fails.iter().any(|kind| view.has(*kind)) {
         return None;
     }
-    let subject = Entity::workload(&first.place)
-        .or_else(|| Entity::service(&first.place))
-        .or_else(|| Entity::narrowest(&first.place))?;
+    let named = Entity::workload(&first.place).or_else(|| Entity::service(&first.place));
+    let who = named.as_ref().map_or_else(|| first.place.label(), ToString::to_string);
+    let subject = named.or_else(|| Entity::narrowest(&first.place))?;
     let (what, cure) = match lack {
         Lack::Pool => (
             "waits for a connection of its pool",
@@ -226,11 +229,11 @@ fn draft(view: &View<'_>, lack: Lack, waits: &[&Event]) -> Option<Draft> {
     let root = resize.unwrap_or(first);
     let text = resize.map_or_else(|| quote(first), |_| "the size of the pool changed".into());
     let since = resize.map(|_| "since its size changed, ").unwrap_or_default();
-    let mut draft = Draft::new(subject.clone(), EvidenceClass::LogTemplate, root, text)
+    let mut draft = Draft::new(subject, EvidenceClass::LogTemplate, root, text)
         .touching(&root.place)
-        .title(format!("{subject} {what}"))
+        .title(format!("{who} {what}"))
         .because(format!(
-            "{since}{subject} {what}{}: {}{}",
+            "{since}{who} {what}{}: {}{}",
             times(total),
             quote(first),
             beside(view, first)

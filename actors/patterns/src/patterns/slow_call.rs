@@ -3,13 +3,13 @@
 //! Evidence: the log at hand as a whole: of so many calls alike so many took seconds, by the lines'
 //! own account. What a stream brings of it is learnt, and told by `service_abnormal`.
 //! Root: the slow call to something else, if the log tells of one, else the slow request.
-//! Not this: `connection_failed` (no call gets through), `cpu_throttling` (everything the process
+//! Not this: `connection_failed` (no call gets through, or others of the same log do not), `cpu_throttling` (everything the process
 //! does is slow, by the kernel's account), `cascading_dependency` (spans say whom it waited for);
 //! one slow call among many.
 //! First look: what the line names, asked directly: for a database its slow queries and locks.
 
 use tapio_engine::{Draft, Pattern, Spec, View};
-use tapio_model::{Entity, Event, EvidenceClass, Kind, keys};
+use tapio_model::{Entity, Event, EvidenceClass, Kind, Source, keys};
 
 use super::connection_failed::workload_name;
 use crate::{
@@ -45,6 +45,13 @@ pub(crate) const SCENES: &[Scene] = &[
         "the database is not slow: nobody listens there",
         r#"0s shop/cart-1/cart@n1%cart ConnectRefused src=app tapio.sampled=9 addr=db port=5432 msg="dial tcp db:5432: connect: connection refused"
          4s shop/cart-1/cart@n1%cart ConnectRefused src=app tapio.sampled=9 count=6 addr=db port=5432 msg="dial tcp db:5432: connect: connection refused""#,
+    ),
+    Scene::cause(
+        "connection_failed",
+        "its database is slow now and then, and its queue has no such name",
+        r#"0s shop/pay-1/pay@n1%pay DnsFailure src=app tapio.sampled=90 rcode=nxdomain dns=kafka.queues msg="lookup kafka.queues: no such host"
+         1s shop/pay-1/pay@n1%pay Log sev=warn tapio.sampled=28 count=10 dur=2200ms msg="slow query"
+         2s shop/pay-1/pay@n1%pay DnsFailure src=app tapio.sampled=90 count=60 rcode=nxdomain dns=kafka.queues msg="lookup kafka.queues: no such host""#,
     ),
     Scene::healthy(
         "a line of a stream, of which nobody knows how others alike went",
@@ -103,8 +110,17 @@ impl Pattern for Detector {
 
     fn detect(&self, view: &View<'_>) -> Vec<Draft> {
         let owners = by_owner(view.of(Kind::Log).filter(|line| took(line).is_some()));
-        owners.into_iter().filter_map(|(owner, slow)| draft(owner, &slow)).collect()
+        let open = owners.into_iter().filter(|(_, slow)| !is_cut_off(view, slow));
+        open.filter_map(|(owner, slow)| draft(owner, &slow)).collect()
     }
+}
+
+/// Says whether other calls of the same log do not get through at all: that is worse than slow.
+fn is_cut_off(view: &View<'_>, slow: &[&Event]) -> bool {
+    let fails = [Kind::ConnectRefused, Kind::ConnectTimeout, Kind::DnsFailure];
+    let failed = fails.iter().flat_map(|kind| view.of(*kind));
+    let mut often = failed.filter(|event| event.source == Source::App && count(event) > 1);
+    often.any(|event| slow.iter().any(|line| line.place.is_same_pod(&event.place)))
 }
 
 /// Returns in seconds how long the calls took that a line of a log at hand as a whole stands for.

@@ -146,10 +146,7 @@ impl Assembly {
         if let Some(trace) = trace {
             let floor = if trace.is_fatal { Severity::Fatal } else { Severity::Error };
             line.severity = Some(line.severity.map_or(floor, |said| said.max(Severity::Warn)));
-            line.message = trace
-                .message
-                .filter(|_| head.text.starts_with("Traceback"))
-                .unwrap_or(line.message);
+            line.message = trace.headline(&head.text).map_or(line.message, str::to_owned);
             line.error_type = trace.error_type.or(line.error_type);
             line.stacktrace = Some(trace.text);
             line.find_kind();

@@ -36,7 +36,7 @@ pub(super) struct Trace {
     /// The class of the error.
     pub(super) error_type: Option<String>,
     /// The line that says what went wrong, if it is not the head.
-    pub(super) message: Option<String>,
+    message: Option<String>,
     /// Whether the process ends of it.
     pub(super) is_fatal: bool,
     lines: usize,
@@ -55,6 +55,10 @@ enum Mode {
     PythonEnd,
     /// A Go panic.
     Go,
+    /// A Rust panic, before the line that says why.
+    Rust,
+    /// After that line: its backtrace may follow.
+    RustEnd,
 }
 
 /// Joins lines of one stream.
@@ -135,10 +139,23 @@ impl Pending {
 }
 
 impl Trace {
+    /// Returns what says more than a head that only announces the trace.
+    pub(super) fn headline(&self, head: &str) -> Option<&str> {
+        let announces = is_traceback(head) || is_rust_panic(head);
+        self.message.as_deref().filter(|_| announces)
+    }
+
     fn add(&mut self, mode: Mode, line: &str) {
         self.keep(line);
         let class = match mode {
             Mode::Head | Mode::Python => None,
+            Mode::Rust => Some("panic"),
+            // Where stands above why.
+            Mode::RustEnd => {
+                let (place, why) = (self.text.lines().next().unwrap_or_default(), line.trim());
+                self.message.get_or_insert_with(|| format!("{place} {why}"));
+                None
+            }
             // The outermost is what the caller saw; what caused it is in the text.
             Mode::Frames if self.error_type.is_some() => None,
             Mode::Frames => jvm_class(line),
@@ -175,6 +192,9 @@ fn first_mode(line: &str) -> Option<Mode> {
     if line.starts_with("panic: ") || line.starts_with("fatal error: ") || is_goroutine(line) {
         return Some(Mode::Go);
     }
+    if is_rust_panic(line) {
+        return Some(Mode::Rust);
+    }
     if is_named(line) {
         return Some(Mode::Frames);
     }
@@ -198,6 +218,8 @@ fn next_mode(mode: Mode, line: &str) -> Option<Mode> {
         Mode::PythonEnd if is_python_link(line) => Some(Mode::PythonEnd),
         Mode::PythonEnd => None,
         Mode::Go => is_go(line).then_some(Mode::Go),
+        Mode::Rust => (!line.is_empty()).then_some(Mode::RustEnd),
+        Mode::RustEnd => is_rust(line).then_some(Mode::RustEnd),
     }
 }
 
@@ -225,6 +247,15 @@ fn is_go(line: &str) -> bool {
         || line.starts_with("exit status ")
         || is_goroutine(line)
         || CALL.as_ref().is_some_and(|call| call.is_match(line))
+}
+
+/// `thread 'main' panicked at src/main.rs:3:9:`; before 1.73 the line said why as well.
+fn is_rust_panic(line: &str) -> bool {
+    line.starts_with("thread '") && line.contains("' panicked at ") && line.ends_with(':')
+}
+
+fn is_rust(line: &str) -> bool {
+    line.starts_with([' ', '\t']) || line == "stack backtrace:" || line.starts_with("note: ")
 }
 
 /// `\tat …`, `    at …`, `Caused by: …`, `Suppressed: …`, `… 12 more`.

@@ -6,15 +6,23 @@ use tapio_model::{Severity, Timestamp};
 
 use super::{LogLine, stamp};
 
-const LEVEL: [&str; 5] = ["level", "severity", "lvl", "log.level", "loglevel"];
-const MESSAGE: [&str; 5] = ["message", "msg", "log", "event", "body"];
-const TIME: [&str; 5] = ["time", "timestamp", "ts", "@timestamp", "asctime"];
-const TRACE: [&str; 4] = ["trace_id", "traceId", "trace.id", "traceid"];
-const SPAN: [&str; 4] = ["span_id", "spanId", "span.id", "spanid"];
-const LOGGER: [&str; 5] = ["logger", "logger_name", "log.logger", "loggerName", "name"];
+const LEVEL: [&str; 8] =
+    ["level", "severity", "lvl", "log.level", "loglevel", "LogLevel", "Level", "@l"];
+const MESSAGE: [&str; 7] = ["message", "msg", "log", "event", "body", "Message", "@m"];
+const TEMPLATE: [&str; 1] = ["@mt"];
+const TIME: [&str; 7] = ["time", "timestamp", "ts", "@timestamp", "asctime", "Timestamp", "@t"];
+const TRACE: [&str; 5] = ["trace_id", "traceId", "trace.id", "traceid", "@tr"];
+const SPAN: [&str; 5] = ["span_id", "spanId", "span.id", "spanid", "@sp"];
+const LOGGER: [&str; 7] =
+    ["logger", "logger_name", "log.logger", "loggerName", "name", "SourceContext", "Category"];
 const ERROR: [&str; 4] = ["error", "err", "exception", "cause"];
+/// How other names end under which lines keep what went wrong, in lower case.
+const ERROR_ENDS: [&str; 6] =
+    ["error", "exception", "error_message", "errormessage", "errmsg", "failure_reason"];
 const ERROR_TYPE: [&str; 4] = ["error.type", "exception.type", "exc_type", "errorType"];
-const STACK: [&str; 8] = [
+const STACK: [&str; 10] = [
+    "@x",
+    "Exception",
     "stack_trace",
     "stacktrace",
     "stack",
@@ -33,11 +41,13 @@ pub(super) fn read(text: &str) -> Option<LogLine> {
     }
     let Value::Object(fields) = serde_json::from_str(trimmed).ok()? else { return None };
     let error = Failure::read(&fields);
-    let message = match (first_text(&fields, &MESSAGE), &error.message) {
+    let said = first_text(&fields, &MESSAGE).map(str::to_owned);
+    let said = said.or_else(|| Some(rendered(first_text(&fields, &TEMPLATE)?, &fields)));
+    let message = match (said, &error.message) {
         (Some(message), Some(error)) if !message.contains(error.as_str()) => {
             format!("{message}: {error}")
         }
-        (Some(message), _) => message.to_owned(),
+        (Some(message), _) => message,
         (None, Some(error)) => error.clone(),
         (None, None) => trimmed.to_owned(),
     };
@@ -80,8 +90,54 @@ impl Failure {
         if let Some(stack) = first_text(fields, &STACK) {
             failure.stack.get_or_insert_with(|| stack.to_owned());
         }
+        if let (None, Some(named)) = (&failure.message, failure.stack.as_deref().and_then(head)) {
+            let class = named.split(": ").next().unwrap_or(named);
+            failure.class.get_or_insert_with(|| class.to_owned());
+            failure.message = Some(named.to_owned());
+        }
+        failure.message = failure.message.or_else(|| ending(fields).map(str::to_owned));
         failure
     }
+}
+
+/// Returns the line of a stack trace that names the exception: Python's last, else the first.
+fn head(stack: &str) -> Option<&str> {
+    let mut lines = stack.lines().map(str::trim).filter(|line| !line.is_empty());
+    let line = if stack.starts_with("Traceback") { lines.next_back() } else { lines.next() };
+    // `at Cart.pay (cart.js:3)` names none.
+    line.filter(|line| line.split(": ").next().is_some_and(|class| !class.contains([' ', '/'])))
+}
+
+/// Returns the text of a field whose name ends as those do that keep an error: `firstError`.
+fn ending(fields: &Map<String, Value>) -> Option<&str> {
+    let is_error = |key: &str| {
+        let key = key.to_ascii_lowercase();
+        ERROR_ENDS.iter().any(|end| key.ends_with(end))
+    };
+    let mut found = fields.iter().filter(|(key, _)| is_error(key));
+    found.find_map(|(_, value)| value.as_str().filter(|text| !text.trim().is_empty()))
+}
+
+/// Fills a message template in: `Geocoder returned {Status} for {City:l}`.
+///
+/// # Source
+/// <https://messagetemplates.org>, as Serilog's compact format has it.
+fn rendered(template: &str, fields: &Map<String, Value>) -> String {
+    let mut text = String::new();
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        let Some((hole, behind)) = after.split_once('}') else { break };
+        text.push_str(before);
+        rest = behind;
+        let name = hole.split([':', ',']).next().unwrap_or(hole);
+        match fields.get(name.trim_start_matches(['@', '$'])) {
+            Some(Value::String(value)) => text.push_str(value),
+            Some(value) => text.push_str(&value.to_string()),
+            None => text.extend(["{", hole, "}"]),
+        }
+    }
+    text.push_str(rest);
+    text
 }
 
 /// Finds a field by name, or by its dotted name in nested objects.

@@ -8,7 +8,7 @@ use tapio_model::Severity;
 use super::{LogLine, stamp};
 
 /// Bytes from the beginning in which a level stands, after the time.
-const LEVEL_BYTES_MAX: usize = 96;
+const LEVEL_BYTES_MAX: usize = 128;
 
 /// Reads a line of text.
 pub(super) fn read(text: &str) -> LogLine {

@@ -79,6 +79,47 @@ fn an_error_object_is_an_exception() {
 }
 
 #[test]
+fn what_failed_is_read_wherever_a_logger_puts_it() {
+    let cases = [
+        (
+            r#"{"@t":"2026-01-02T03:04:05Z","@l":"Warning","@mt":"{Peer} said {Status:0} {What}","Peer":"geo","Status":429}"#,
+            Some(Severity::Warn),
+            "geo said 429 {What}",
+        ),
+        (
+            r#"{"@l":"Error","@m":"no stop","@x":"Polly.BrokenCircuitException: it is open\n   at Polly.Run()"}"#,
+            Some(Severity::Error),
+            "no stop: Polly.BrokenCircuitException: it is open",
+        ),
+        (
+            r#"{"LogLevel":"Error","Category":"Shop","Message":"no","Exception":"System.X: why\n   at A"}"#,
+            Some(Severity::Error),
+            "no: System.X: why",
+        ),
+        (
+            r#"{"level":"error","message":"boom","stack_trace":"Traceback\n  File 1\nKeyError: 'sku'"}"#,
+            Some(Severity::Error),
+            "boom: KeyError: 'sku'",
+        ),
+        (
+            r#"{"level":"ERROR","message":"bulk failed","failed":3,"firstError":"index is read-only"}"#,
+            Some(Severity::Error),
+            "bulk failed: index is read-only",
+        ),
+        (
+            r#"{"level":"error","msg":"boom","stack":"at pay (/app/cart.js:3)"}"#,
+            Some(Severity::Error),
+            "boom",
+        ),
+        (r#"{"@mt":"open { and {Name"}"#, None, "open { and {Name"),
+    ];
+    for (line, severity, message) in cases {
+        let said = translate_line(line.as_bytes());
+        assert_eq!((said.severity, said.message.as_str()), (severity, message), "{line}");
+    }
+}
+
+#[test]
 fn the_runtimes_time_is_the_lines_time() {
     let time = Some(Timestamp::from_secs(1_767_323_045));
     for line in [

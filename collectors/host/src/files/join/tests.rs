@@ -1,4 +1,4 @@
-//! Stack traces of four languages.
+//! Stack traces of five languages.
 
 use super::*;
 
@@ -102,6 +102,30 @@ level=info msg=\"restarted\"";
             event(1, None, "level=info msg=\"restarted\""),
         ]
     );
+}
+
+#[test]
+fn a_rust_panic_says_where_and_why() {
+    let log = "\
+thread 'worker' panicked at src/tiers.rs:87:44:
+called `Option::unwrap()` on a `None` value
+stack backtrace:
+   0: rust_begin_unwind
+             at /rustc/9fc6b43/library/std/src/panicking.rs:665:5
+   1: repricer::tiers::TierTable::lookup
+             at ./src/tiers.rs:87:44
+note: Some details are omitted, run with `RUST_BACKTRACE=full` for a verbose backtrace.
+INFO restarted";
+    let head = "thread 'worker' panicked at src/tiers.rs:87:44:";
+    assert_eq!(join(log), [event(8, Some("panic"), head), event(1, None, "INFO restarted")]);
+    let mut joiner = Joiner::default();
+    for line in log.lines().take(3) {
+        assert_eq!(joiner.push(Piece { offset: 0, text: line.into(), time: None, records: 1 }), []);
+    }
+    let trace = joiner.flush().and_then(|joined| joined.trace).unwrap();
+    let why = "thread 'worker' panicked at src/tiers.rs:87:44: called `Option::unwrap()` on a `None` value";
+    assert_eq!(trace.headline(head), Some(why));
+    assert_eq!(trace.headline("ERROR lost"), None);
 }
 
 #[test]

@@ -112,16 +112,12 @@ impl Traces {
 
     /// Reads OTLP's JSON, and that of Tempo, which calls its resources batches.
     fn read_json(&mut self, json: &Json) {
-        let list = |json: &Json, names: &[&str]| -> Vec<Json> {
-            let found = names.iter().find_map(|name| json.get(name)?.as_array());
-            found.cloned().unwrap_or_default()
-        };
         let mut known: BTreeMap<String, usize> = BTreeMap::new();
         let mut parents = Vec::new();
         let inner = json.get("trace").unwrap_or(json);
         for resource in list(inner, &["resourceSpans", "batches"]) {
             let of_resource = attributes(resource.pointer("/resource/attributes"));
-            let scopes = list(&resource, &["scopeSpans", "instrumentationLibrarySpans"]);
+            let scopes = list(resource, &["scopeSpans", "instrumentationLibrarySpans"]);
             for span in scopes.iter().flat_map(|scope| list(scope, &["spans"])) {
                 let text = |field: &str| span.get(field).and_then(Json::as_str).unwrap_or_default();
                 let nanos = |field: &str| {
@@ -197,6 +193,12 @@ fn header(line: &str) -> Option<Span> {
 /// Reads `k8s.pod.name='cart-1' service.name='cart'`.
 fn quoted(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.split("' ").filter_map(|part| part.trim_end_matches('\'').split_once("='"))
+}
+
+/// Returns the list that has one of these names.
+fn list<'a>(json: &'a Json, names: &[&str]) -> &'a [Json] {
+    let found = names.iter().find_map(|name| json.get(name)?.as_array());
+    found.map(Vec::as_slice).unwrap_or_default()
 }
 
 /// Reads OTLP's list of keys and values.
