@@ -31,8 +31,6 @@ const FINAL: &[&str] = &[
     "checksum error",
     "crc mismatch",
     "data corruption",
-    "is corrupt",
-    "corrupted",
     "corrupt record",
     "invalid page in block",
     "refusing to start",
@@ -48,6 +46,8 @@ const FINAL: &[&str] = &[
 
 /// What somebody must change: keys and rights, what is used up, what is not there.
 const LASTING: &[&str] = &[
+    "is corrupt",
+    "corrupted",
     "expired api key",
     "api key expired",
     "api key has expired",
@@ -133,12 +133,18 @@ pub(crate) fn gravity(event: &Event) -> Gravity {
     lasting.max(Some(Gravity::of(event.message()))).unwrap_or(Gravity::Plain)
 }
 
+/// Says whether a line, in lower case, is of damage or of work that has come to its end. Whoever
+/// fetches it anew has it whole then.
+pub(crate) fn is_final(line: &str) -> bool {
+    bears(line, FINAL) && !bears(line, PASSING)
+}
+
 impl Gravity {
     /// Weighs a line.
     #[must_use]
     pub fn of(line: &str) -> Self {
         let line = line.to_ascii_lowercase();
-        if bears(&line, FINAL) {
+        if is_final(&line) {
             return Self::Final;
         }
         let is_used_up = line.contains("quota") && line.contains("exceeded");
@@ -174,6 +180,7 @@ mod tests {
     fn words_weigh() {
         for (line, want) in [
             ("ERROR checksum mismatch file=/data/7.seg", Gravity::Final),
+            ("checksum mismatch of part 3, retrying", Gravity::Passing),
             ("WARNING: [pool www] server reached pm.max_children setting (5)", Gravity::Final),
             ("Stripe::AuthenticationError: Expired API Key provided", Gravity::Lasting),
             ("geo said 429: daily quota of 50000 requests exceeded", Gravity::Lasting),

@@ -136,13 +136,29 @@ fn shortened(line: &str) -> String {
 
 /// Returns what stands after the level of a line: before it are clocks, threads and ids.
 fn after_level(line: &str) -> Option<&str> {
-    const LEVELS: &[&str] =
-        &["ERROR", "WARN", "WARNING", "FATAL", "CRITICAL", "error", "warn", "crit"];
+    const LEVELS: &[&str] = &[
+        "ERROR",
+        "ERROR:",
+        "[ERROR]",
+        "[error]",
+        "WARN",
+        "WARN:",
+        "[WARN]",
+        "[warn]",
+        "WARNING",
+        "WARNING:",
+        "[WARNING]",
+        "FATAL",
+        "FATAL:",
+        "[FATAL]",
+        "CRITICAL",
+        "[crit]",
+    ];
     let head = line.get(..line.floor_char_boundary(LEVEL_BYTES_MAX))?;
     let mut after = 0;
     for word in head.split(' ') {
         after += word.len() + 1;
-        if LEVELS.contains(&word.trim_matches(['[', ']', ':'])) {
+        if LEVELS.contains(&word) {
             return line.get(after..).map(|rest| rest.trim_start_matches([' ', ':', '-']));
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! Evidence: the log at hand as a whole: of so many lines so many are errors of a few templates, up
 //! to its end; or some of it name what no further attempt heals (a key that expired, a quota that is
-//! used up, data that are damaged). What lines a stream brings is no evidence: errors are everyday
-//! there, and what is not is learnt, and told by `service_abnormal`.
+//! used up, data that are damaged). What a stream brings is no evidence, but that data are damaged:
+//! errors are everyday there, and what is not is learnt, and told by `service_abnormal`.
 //! Root: the last line of what lasts, else of the most frequent error. What is tried again with
 //! success counts only where there is hardly anything else.
 //! Not this: `cannot_start` and `job_failed` (the process ends of it), `connection_failed`,
@@ -22,9 +22,10 @@ use super::{
 };
 use crate::{
     Gravity, Scene,
-    gravity::gravity,
+    gravity::{gravity, is_final},
     last_words::quote,
     witness::{by_owner, count, times},
+    wording::line,
 };
 
 /// Scenes whose cause is known.
@@ -57,6 +58,19 @@ pub(crate) const SCENES: &[Scene] = &[
          1s shop/pay-1/pay@n1%pay Log sev=error tapio.sampled=700 log.template=b msg="AuthenticationError: Expired API Key provided"
          8s shop/pay-1/pay@n1%pay Log sev=error tapio.sampled=700 log.template=b count=2 msg="AuthenticationError: Expired API Key provided"
          9s shop/pay-1/pay@n1%pay Log sev=error tapio.sampled=700 log.template=a count=46 msg="webhook failed with 503, retrying""#,
+    ),
+    Scene::cause(
+        "application_errors",
+        "a stream brings one line of damage, and errors of every day",
+        r#"0s shop/ledger-0/ledger@n1%ledger Log sev=error log.template=a msg="rejected: no funds"
+         1s shop/ledger-0/ledger@n1%ledger Log sev=error log.template=b msg="checksum mismatch in 000417.seg"
+         1s shop/ledger-0/ledger@n1%ledger Log sev=error log.template=c msg="applier halted, refusing to apply past corrupt record"
+         9s shop/ledger-0/ledger@n1%ledger Log sev=error log.template=a msg="rejected: no funds""#,
+    ),
+    Scene::healthy(
+        "a stream brings a part that was damaged on its way and is fetched again",
+        r#"0s shop/sync-0/sync@n1%sync Log sev=warn log.template=a msg="checksum mismatch of part 3, retrying"
+         9s shop/sync-0/sync@n1%sync Log sev=warn log.template=a msg="checksum mismatch of part 9, retrying""#,
     ),
     Scene::healthy(
         "errors that the next attempt heals, among many lines",
@@ -162,7 +176,7 @@ fn others(view: &View<'_>, errors: &[&Event]) -> String {
 fn is_line(event: &Event) -> bool {
     matches!(event.kind, Kind::Log | Kind::Exception)
         && event.source == Source::App
-        && event.attributes.int(keys::SAMPLED).is_some()
+        && (event.attributes.int(keys::SAMPLED).is_some() || is_final(&line(event)))
         // That calls are slow is another story.
         && event.attributes.int(keys::DURATION).is_none()
         && (event.severity >= Severity::Warn || event.kind == Kind::Exception)
@@ -222,14 +236,16 @@ fn is_explained(view: &View<'_>, errors: &[&Event]) -> bool {
 }
 
 fn draft(owner: Entity, errors: &[&Event], others: &str) -> Option<Draft> {
-    let lines = errors.iter().filter_map(|error| error.attributes.int(keys::SAMPLED)).max()?;
+    // Of a stream nobody knows how much else there was.
+    let lines = errors.iter().filter_map(|error| error.attributes.int(keys::SAMPLED)).max();
     let kinds = kinds(errors.iter().copied());
     let total: i64 = kinds.values().map(|(number, _)| *number).sum();
     // Warnings are everyday; a log of hardly anything else is not.
     let is_enough = total >= ALIKE_MIN || errors.iter().any(|error| is_error(error));
-    let is_most = is_enough && total >= ERRORS_MIN && total.saturating_mul(2) >= lines;
-    let is_habit =
-        |number: i64| number >= ALIKE_MIN && number.saturating_mul(LINES_PER_ERROR_MAX) >= lines;
+    let is_one_in =
+        |number: i64, of: i64| lines.is_some_and(|all| number.saturating_mul(of) >= all);
+    let is_most = is_enough && total >= ERRORS_MIN && is_one_in(total, 2);
+    let is_habit = |number: i64| number >= ALIKE_MIN && is_one_in(number, LINES_PER_ERROR_MAX);
     let mut kinds: Vec<_> = kinds.into_values().collect();
     kinds.retain(|(number, last)| {
         is_most
@@ -253,14 +269,15 @@ fn draft(owner: Entity, errors: &[&Event], others: &str) -> Option<Draft> {
         Gravity::Final | Gravity::Lasting => "writes of what will not pass by itself",
         Gravity::Plain | Gravity::Felt | Gravity::Passing => "writes errors again and again",
     };
+    let share = lines.map_or_else(
+        || format!("{total} of the lines that its log brings"),
+        |lines| format!("{total} of {lines} lines of its log"),
+    );
     let draft = Draft::new(owner, EvidenceClass::CoOccurrence, root, quote(root))
         .touching(&root.place)
         .sure(SURE)
         .title(format!("{who} {writes}: {}", quote(root)))
-        .because(format!(
-            "{total} of {lines} lines of its log are errors: {}{others}",
-            named(&kinds)
-        ))
+        .because(format!("{share} are errors: {}{others}", named(&kinds)))
         .advise("read what its log said before the first of them: kubectl logs POD")
         .advise("compare its version and configuration with those before: kubectl rollout history")
         .missing("what its log said on a good day")
