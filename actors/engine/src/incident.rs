@@ -16,7 +16,7 @@ use self::elsewhere::Parting;
 pub use self::elsewhere::{Handed, Joined, Question};
 use self::waiting::Waiting;
 use self::written::Changes;
-pub use self::written::IncidentsCut;
+pub use self::written::{IncidentsCut, IncidentsRestored};
 use crate::{Limits, Rules, candidate::is_candidate, narrate::narrate};
 
 /// An open incident, as other nodes may know it.
@@ -189,7 +189,7 @@ impl Incidents {
             return Vec::new();
         }
         // It waits no longer: something was seen to follow in its own trace.
-        self.waiting.forget(&finding.id);
+        self.waiting.forget(&finding.id, &mut self.changes);
         let related = self.candidates(&finding);
         let Some(oldest) = related.first().copied() else {
             let mut told = self.make_room(now);
@@ -330,7 +330,7 @@ impl Incidents {
 
     /// Takes back a finding that a better one about the same thing replaces.
     pub fn retract(&mut self, id: &FindingId) {
-        self.waiting.forget(id);
+        self.waiting.forget(id, &mut self.changes);
         // A finding touches its subject.
         let touching = self.by_entity.get(&id.subject).cloned().unwrap_or_default();
         for story in touching {
@@ -417,7 +417,7 @@ impl Incidents {
 
     fn forget_resolved(&mut self, now: Timestamp) {
         let horizon = now.before(self.rules.limits().successor_horizon);
-        self.waiting.forget_past(now);
+        self.waiting.forget_past(now, &mut self.changes);
         let before = self.resolved.len();
         self.resolved.retain(|_, resolved| resolved.at >= horizon);
         if self.resolved.len() != before {

@@ -19,7 +19,9 @@ mod weigh;
 mod weight;
 
 pub use directory::{Admission, Directory};
-pub use incident::{Handed, IncidentRef, Incidents, IncidentsCut, Joined, Question};
+pub use incident::{
+    Handed, IncidentRef, Incidents, IncidentsCut, IncidentsRestored, Joined, Question,
+};
 pub use limits::Limits;
 pub use pattern::{Doubt, Draft, Pattern, Patterns, Spec};
 pub use ring::{Ring, Told};

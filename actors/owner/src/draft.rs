@@ -10,7 +10,9 @@ use tapio_model::{
     ChunkName, DeadLetter, EventId, Grave, Ledger, Mark, Outcome, ShardId, Timestamp, TraceId,
 };
 use tapio_shard::{Content, PieceKey, Root, ShardCount};
-use tapio_wire::{encode_graves, encode_incident_state, encode_resolved, encode_trace_state};
+use tapio_wire::{
+    encode_graves, encode_incident_state, encode_resolved, encode_trace_state, encode_waiting,
+};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{BrainCut, trails::Trails};
@@ -18,6 +20,9 @@ use crate::{BrainCut, trails::Trails};
 /// Bytes a part may have and still stand in the root. The root is written some times a second; a
 /// part that rarely changes is better written once.
 const INLINE_BYTES_MAX: usize = 4 << 10;
+/// The same of a part that is hardly ever written a second time: a trace that was written down, a
+/// change that waits.
+const STILL_INLINE_BYTES_MAX: usize = 512;
 /// Bytes of graves that stand in the root before they become a chunk.
 const GRAVES_INLINE_BYTES_MAX: usize = 16 << 10;
 /// Bytes that may stand in the root in all; what is larger then makes room. With the names of all
@@ -151,7 +156,10 @@ impl Draft {
         let now = root.now.min(root.low.now);
         let last = root.pieces.keys().rev().find_map(|key| match key {
             PieceKey::Graves(number) => Some(*number),
-            PieceKey::Trace(_) | PieceKey::Incident(_) | PieceKey::Resolved => None,
+            PieceKey::Trace(_)
+            | PieceKey::Incident(_)
+            | PieceKey::Resolved
+            | PieceKey::Waiting(_) => None,
         });
         let mut number = last.unwrap_or_default();
         if !graves.is_empty() {
@@ -182,7 +190,8 @@ impl Draft {
                 PieceKey::Graves(_)
                 | PieceKey::Trace(_)
                 | PieceKey::Incident(_)
-                | PieceKey::Resolved,
+                | PieceKey::Resolved
+                | PieceKey::Waiting(_),
                 Content::Inline(_) | Content::Chunks { .. },
             ) => true,
         });
@@ -193,7 +202,8 @@ impl Draft {
             self.root.pieces.remove(&PieceKey::Trace(*gone));
         }
         for state in &cut.written {
-            let content = self.content(encode_trace_state(state), 512, Timestamp::MAX);
+            let bytes = encode_trace_state(state);
+            let content = self.content(bytes, STILL_INLINE_BYTES_MAX, Timestamp::MAX);
             self.root.pieces.insert(PieceKey::Trace(state.id), content);
         }
     }
@@ -211,6 +221,14 @@ impl Draft {
             let bytes = encode_resolved(resolved);
             let content = self.content(bytes, INLINE_BYTES_MAX, Timestamp::MAX);
             self.root.pieces.insert(PieceKey::Resolved, content);
+        }
+        for waited in &cut.waited {
+            self.root.pieces.remove(&PieceKey::Waiting(*waited));
+        }
+        for state in &cut.waiting {
+            let bytes = encode_waiting(state);
+            let content = self.content(bytes, STILL_INLINE_BYTES_MAX, Timestamp::MAX);
+            self.root.pieces.insert(PieceKey::Waiting(state.number), content);
         }
     }
 

@@ -91,6 +91,28 @@ pub(crate) fn incident(number: u16, findings: Vec<Finding>) -> IncidentState {
     }
 }
 
+/// Returns a change of a service that may explain who is refused by it.
+pub(crate) fn change(number: u8, title: &str) -> Finding {
+    let change = of_service(number, title, "rollout");
+    let verdict = Verdict::Unknown { hypotheses: Vec::new(), check: "".into() };
+    Finding { verdict, leads_to: vec!["refused".into()], ..change }
+}
+
+/// Returns that a client is refused by the service.
+pub(crate) fn refused(number: u8) -> Finding {
+    let mut refused = of_service(number, "a client is refused", "refused");
+    refused.id.subject = Entity::Edge { from: "checkout".into(), to: "cart".into() };
+    refused
+}
+
+fn of_service(number: u8, title: &str, pattern: &str) -> Finding {
+    let service = Entity::Service { namespace: "shop".into(), name: "cart".into() };
+    let mut finding = finding(number, title);
+    finding.id.pattern = pattern.into();
+    finding.id.subject = service.clone();
+    Finding { anchor: service.clone(), touches: vec![service], ..finding }
+}
+
 /// What becomes of a write of a root.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Swap {
@@ -133,6 +155,8 @@ pub(crate) struct Store {
     pub(crate) arrivals: Vec<Address>,
     pub(crate) events: Vec<LogEntry>,
     pub(crate) first_kept: u64,
+    pub(crate) findings: Vec<LogEntry>,
+    pub(crate) log_time: Option<Timestamp>,
 }
 
 /// The middle of one shard.
@@ -253,8 +277,14 @@ impl Fabric for Middle {
         Ok(Box::new(Entries { entries, first_kept: store.first_kept }))
     }
 
-    async fn read_findings(&self, _: ShardId, _: u64) -> Result<Box<dyn LogReader>, FabricError> {
-        Ok(Box::new(Entries { entries: VecDeque::new(), first_kept: 1 }))
+    async fn read_findings(
+        &self,
+        _: ShardId,
+        from: u64,
+    ) -> Result<Box<dyn LogReader>, FabricError> {
+        let store = self.store();
+        let entries = store.findings.iter().filter(|entry| entry.sequence >= from).cloned();
+        Ok(Box::new(Entries { entries: entries.collect(), first_kept: 1 }))
     }
 
     async fn trim_events(&self, _: &[(ShardId, u64)]) -> Result<bool, FabricError> {
@@ -291,7 +321,7 @@ impl Fabric for Middle {
     }
 
     fn log_time(&self) -> Option<Timestamp> {
-        None
+        self.store().log_time
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use tapio_engine::{Handed, IncidentRef, Incidents, IncidentsCut, Joined, Question, Rules};
-use tapio_model::{
-    Findings, IncidentState, ResolvedState, Sent, ShardId, StoryId, Telling, Timestamp,
+use tapio_engine::{
+    Handed, IncidentRef, Incidents, IncidentsCut, IncidentsRestored, Joined, Question, Rules,
 };
+use tapio_model::{Findings, Sent, ShardId, StoryId, Telling, Timestamp};
 
 /// An open incident of another shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,16 +51,12 @@ pub struct IncidentShard {
 impl IncidentShard {
     /// Makes the incidents of `shard` of what was written down.
     #[must_use]
-    pub fn restore(
-        shard: ShardId,
-        rules: Arc<Rules>,
-        open: Vec<IncidentState>,
-        resolved: Vec<ResolvedState>,
-    ) -> Self {
-        let times = open.iter().flat_map(|it| [it.opened_at, it.told_at, it.news_at]);
-        let now = times.chain(resolved.iter().map(|it| it.at)).max().unwrap_or(Timestamp::MIN);
+    pub fn restore(shard: ShardId, rules: Arc<Rules>, restored: IncidentsRestored) -> Self {
+        let times = restored.open.iter().flat_map(|it| [it.opened_at, it.told_at, it.news_at]);
+        let times = times.chain(restored.resolved.iter().map(|it| it.at));
+        let now = times.max().unwrap_or(Timestamp::MIN);
         let mut incidents = Incidents::sharded(rules);
-        incidents.restore(open, resolved);
+        incidents.restore(restored);
         Self { shard, incidents, tellings: Vec::new(), outgoing: Vec::new(), now }
     }
 
@@ -156,7 +152,7 @@ mod tests {
     use std::time::Duration;
 
     use tapio_engine::{Limits, Patterns};
-    use tapio_model::State;
+    use tapio_model::{IncidentState, State};
 
     use super::*;
     use crate::fixture::{at, finding, incident};
@@ -169,7 +165,8 @@ mod tests {
 
     fn shard(open: Vec<IncidentState>) -> IncidentShard {
         let rules = Arc::new(Rules::new(&Patterns::from([]), Limits::default()));
-        IncidentShard::restore(ShardId::new(0), rules, open, Vec::new())
+        let restored = IncidentsRestored { open, ..IncidentsRestored::default() };
+        IncidentShard::restore(ShardId::new(0), rules, restored)
     }
 
     #[test]

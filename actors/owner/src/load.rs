@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, stream};
 use tapio_bus::{Fabric, FabricError, LogEntry, LogReader};
-use tapio_engine::{Restored, Rules, Shard};
-use tapio_model::{ChunkName, IncidentState, Mark, ResolvedState, ShardId};
+use tapio_engine::{IncidentsRestored, Restored, Rules, Shard};
+use tapio_model::{ChunkName, Mark, ShardId};
 use tapio_shard::{Content, PieceKey, Root};
 use tapio_wire::{
     DecodeError, decode_batch, decode_graves, decode_incident_state, decode_resolved,
-    decode_trace_state,
+    decode_trace_state, decode_waiting,
 };
 use tokio::time::{sleep, timeout};
 use tracing::{error, warn};
@@ -68,8 +68,7 @@ impl Source<'_> {
 #[derive(Debug, Default)]
 pub(crate) struct Parts {
     pub(crate) shard: Restored,
-    pub(crate) incidents: Vec<IncidentState>,
-    pub(crate) resolved: Vec<ResolvedState>,
+    pub(crate) incidents: IncidentsRestored,
     /// Parts that a root named and nobody has, or nobody can read: lost, counted and said.
     pub(crate) missing: Vec<PieceKey>,
 }
@@ -112,8 +111,9 @@ impl Parts {
         match key {
             PieceKey::Graves(_) => self.shard.graves.extend(decode_graves(bytes)?),
             PieceKey::Trace(_) => self.shard.traces.push(decode_trace_state(bytes)?),
-            PieceKey::Incident(_) => self.incidents.push(decode_incident_state(bytes)?),
-            PieceKey::Resolved => self.resolved = decode_resolved(bytes)?,
+            PieceKey::Incident(_) => self.incidents.open.push(decode_incident_state(bytes)?),
+            PieceKey::Resolved => self.incidents.resolved = decode_resolved(bytes)?,
+            PieceKey::Waiting(_) => self.incidents.waiting.push(decode_waiting(bytes)?),
         }
         Ok(())
     }

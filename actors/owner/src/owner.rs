@@ -223,12 +223,8 @@ impl<'a, B: Brain> Owner<'a, B> {
         let rules = Arc::clone(&parts.rules);
         let replayed = load::replay(&root, state.shard, rules, &mut events, source).await;
         let replayed = replayed.map_err(Ended::Dropped)?;
-        let incidents = IncidentShard::restore(
-            parts.shard,
-            Arc::clone(&parts.rules),
-            state.incidents,
-            state.resolved,
-        );
+        let incidents =
+            IncidentShard::restore(parts.shard, Arc::clone(&parts.rules), state.incidents);
         brain.adopt(replayed.shard, incidents).await.map_err(|BrainGone| Ended::BrainGone)?;
         committer.deliver().await.map_err(Ended::Dropped)?;
         let instant = Instant::now();
@@ -460,3 +456,6 @@ async fn ask(parts: &OwnerParts, question: Question) -> Answer {
     let Question { story, entities, at } = question;
     (story, parts.ask.related(parts.shard, &entities, at).await)
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,7 +42,9 @@ pub use request::{
     Answer, Coverage, Epoch, Handoff, Item, Op, Owned, Owner, Part, Refusal, RefusalReason, Reply,
     Request, ShardAnswer, TraceReport,
 };
-pub use state::{Ending, Grave, IncidentState, Mark, ResolvedState, TraceMemory, TraceState};
+pub use state::{
+    Ending, Grave, IncidentState, Mark, ResolvedState, TraceMemory, TraceState, WaitingState,
+};
 pub use story::{Link, Sentence, State, Story};
 pub use text::Text;
 pub use time::{Clock, Timestamp};

@@ -133,3 +133,16 @@ pub struct ResolvedState {
     /// When it was resolved, by the engine's time.
     pub at: Timestamp,
 }
+
+/// A change that waits for what follows from it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WaitingState {
+    /// By which its shard tells it from the others that wait.
+    pub number: u64,
+    /// What was found.
+    pub finding: Finding,
+    /// The events it rests on, as far as they came with it.
+    pub events: Vec<Arc<Event>>,
+    /// Until when it waits, by the engine's time.
+    pub until: Timestamp,
+}

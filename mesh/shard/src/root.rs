@@ -21,6 +21,8 @@ pub enum PieceKey {
     Incident(StoryId),
     /// Incidents that resolved and can still be named.
     Resolved,
+    /// A change that waits for what follows from it; changes are counted upwards.
+    Waiting(u64),
 }
 
 /// Where the bytes of a part are.

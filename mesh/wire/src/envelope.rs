@@ -21,11 +21,11 @@ use crate::{
 pub use self::mesh::{
     AUDIT_BYTES_MAX, DEAD_LETTER_BYTES_MAX, FINDINGS_BYTES_MAX, INCIDENT_STATE_BYTES_MAX,
     RESOLVED_BYTES_MAX, ROOT_BYTES_MAX, SIGN_OF_LIFE_BYTES_MAX, TELLING_BYTES_MAX,
-    TRACE_STATE_BYTES_MAX, decode_audit, decode_dead_letter, decode_findings, decode_graves,
-    decode_incident_state, decode_resolved, decode_root, decode_sign_of_life, decode_telling,
-    decode_trace_state, encode_audit, encode_dead_letter, encode_findings, encode_graves,
-    encode_incident_state, encode_resolved, encode_root, encode_sign_of_life, encode_telling,
-    encode_trace_state,
+    TRACE_STATE_BYTES_MAX, WAITING_BYTES_MAX, decode_audit, decode_dead_letter, decode_findings,
+    decode_graves, decode_incident_state, decode_resolved, decode_root, decode_sign_of_life,
+    decode_telling, decode_trace_state, decode_waiting, encode_audit, encode_dead_letter,
+    encode_findings, encode_graves, encode_incident_state, encode_resolved, encode_root,
+    encode_sign_of_life, encode_telling, encode_trace_state, encode_waiting,
 };
 
 /// The version that this build writes, and the only one it reads.

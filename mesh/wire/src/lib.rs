@@ -17,13 +17,13 @@ mod v1;
 pub use envelope::{
     AUDIT_BYTES_MAX, DEAD_LETTER_BYTES_MAX, DecodedBatch, EventBatch, FINDINGS_BYTES_MAX,
     INCIDENT_STATE_BYTES_MAX, MESSAGE_BYTES_MAX, RESOLVED_BYTES_MAX, ROOT_BYTES_MAX,
-    SIGN_OF_LIFE_BYTES_MAX, TELLING_BYTES_MAX, TRACE_STATE_BYTES_MAX, VERSION, decode_audit,
-    decode_batch, decode_dead_letter, decode_event, decode_finding, decode_findings, decode_graves,
-    decode_incident_state, decode_raw, decode_resolved, decode_root, decode_sign_of_life,
-    decode_story, decode_telling, decode_trace_state, encode_audit, encode_batch,
-    encode_dead_letter, encode_event, encode_finding, encode_findings, encode_graves,
-    encode_incident_state, encode_raw, encode_resolved, encode_root, encode_sign_of_life,
-    encode_story, encode_telling, encode_trace_state,
+    SIGN_OF_LIFE_BYTES_MAX, TELLING_BYTES_MAX, TRACE_STATE_BYTES_MAX, VERSION, WAITING_BYTES_MAX,
+    decode_audit, decode_batch, decode_dead_letter, decode_event, decode_finding, decode_findings,
+    decode_graves, decode_incident_state, decode_raw, decode_resolved, decode_root,
+    decode_sign_of_life, decode_story, decode_telling, decode_trace_state, decode_waiting,
+    encode_audit, encode_batch, encode_dead_letter, encode_event, encode_finding, encode_findings,
+    encode_graves, encode_incident_state, encode_raw, encode_resolved, encode_root,
+    encode_sign_of_life, encode_story, encode_telling, encode_trace_state, encode_waiting,
 };
 pub use error::{DecodeError, Refusals};
 pub use json::{

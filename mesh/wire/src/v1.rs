@@ -30,7 +30,7 @@ pub(crate) use place::EntityV1;
 pub use record::{GRAVES_BYTES_MAX, GRAVES_MAX};
 pub(crate) use record::{read_graves, write_graves};
 pub(crate) use root::RootV1;
-pub(crate) use state::{IncidentStateV1, ResolvedV1, TraceStateV1};
+pub(crate) use state::{IncidentStateV1, ResolvedV1, TraceStateV1, WaitingV1};
 pub(crate) use story::StoryV1;
 
 /// Events a batch may have.

@@ -17,13 +17,14 @@ use tapio_wire::{
     DecodeError, decode_audit, decode_batch, decode_dead_letter, decode_event, decode_finding,
     decode_findings, decode_graves, decode_incident_state, decode_raw, decode_resolved,
     decode_root, decode_sign_of_life, decode_story, decode_telling, decode_trace_state,
-    encode_audit, encode_batch, encode_dead_letter, encode_event, encode_finding, encode_findings,
-    encode_graves, encode_incident_state, encode_raw, encode_resolved, encode_root,
-    encode_sign_of_life, encode_story, encode_telling, encode_trace_state, parse_event_line,
+    decode_waiting, encode_audit, encode_batch, encode_dead_letter, encode_event, encode_finding,
+    encode_findings, encode_graves, encode_incident_state, encode_raw, encode_resolved,
+    encode_root, encode_sign_of_life, encode_story, encode_telling, encode_trace_state,
+    encode_waiting, parse_event_line,
 };
 
 /// Messages that decode: random bytes alone hardly come past the name of the first field.
-const SEEDS: [&[u8]; 21] = [
+const SEEDS: [&[u8]; 23] = [
     include_bytes!("../golden/v1/event.bin"),
     include_bytes!("../golden/v1/event_least.bin"),
     include_bytes!("../golden/v1/batch.bin"),
@@ -44,6 +45,8 @@ const SEEDS: [&[u8]; 21] = [
     include_bytes!("../golden/v1/audit.bin"),
     include_bytes!("../golden/v1/sign_of_life.bin"),
     include_bytes!("../golden/v1/graves.bin"),
+    include_bytes!("../golden/v1/waiting.bin"),
+    include_bytes!("../golden/v1/root_waiting.bin"),
     br#"{"id":"6f6f6d206b696c6c20617420726f6f74","time":"2026-11-21T04:00:00.123456789Z",
         "source":"kernel","kind":"oom_kill","trace":{"trace_id":"7472616365206f6620636172742d3764",
         "span_id":"7370616e2d303031","binding":"inferred(workload)"},"place":{"node":"n1",
@@ -144,6 +147,7 @@ fn is_one_of_ours(bytes: &[u8]) -> bool {
         reads(bytes, decode_graves, |graves| encode_graves(graves)),
         reads(bytes, decode_incident_state, encode_incident_state),
         reads(bytes, decode_resolved, |resolved| encode_resolved(resolved)),
+        reads(bytes, decode_waiting, encode_waiting),
         reads(bytes, decode_root, encode_root),
         reads(bytes, decode_findings, encode_findings),
         reads(bytes, decode_telling, encode_telling),

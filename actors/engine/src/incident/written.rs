@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use tapio_model::{Entity, IncidentState, ResolvedState, StoryId, Timestamp};
+use tapio_model::{
+    Entity, FindingId, IncidentState, ResolvedState, StoryId, Timestamp, WaitingState,
+};
 
 use super::{Incident, IncidentRef, Incidents, Resolved};
 
@@ -15,6 +17,21 @@ pub struct IncidentsCut {
     pub ended: Vec<StoryId>,
     /// Everything that resolved and can still be named, if that changed.
     pub resolved: Option<Vec<ResolvedState>>,
+    /// Changes that wait and are new, or told anew.
+    pub waiting: Vec<WaitingState>,
+    /// Numbers of changes that wait no longer.
+    pub waited: Vec<u64>,
+}
+
+/// Incidents as they were written down.
+#[derive(Debug, Default)]
+pub struct IncidentsRestored {
+    /// The open ones.
+    pub open: Vec<IncidentState>,
+    /// What resolved and can still be named.
+    pub resolved: Vec<ResolvedState>,
+    /// Changes that wait.
+    pub waiting: Vec<WaitingState>,
 }
 
 /// What changed since the last cut; nothing where nobody cuts.
@@ -24,6 +41,8 @@ pub(super) struct Changes {
     changed: BTreeSet<StoryId>,
     ended: BTreeSet<StoryId>,
     has_resolved: bool,
+    waiting: BTreeSet<FindingId>,
+    waited: BTreeSet<u64>,
 }
 
 impl Changes {
@@ -46,6 +65,18 @@ impl Changes {
 
     pub(super) const fn resolved(&mut self) {
         self.has_resolved |= self.is_followed;
+    }
+
+    pub(super) fn waits(&mut self, change: &FindingId) {
+        if self.is_followed {
+            self.waiting.insert(change.clone());
+        }
+    }
+
+    pub(super) fn waited(&mut self, number: u64) {
+        if self.is_followed {
+            self.waited.insert(number);
+        }
     }
 
     fn take(&mut self) -> Self {
@@ -99,7 +130,8 @@ impl Incident {
 impl Incidents {
     /// Writes down what changed since the last cut.
     pub fn cut(&mut self) -> IncidentsCut {
-        let Changes { changed, ended, has_resolved, .. } = self.changes.take();
+        let Changes { changed, ended, has_resolved, waiting, waited, is_followed: _ } =
+            self.changes.take();
         let changed = changed.iter().filter_map(|id| self.open.get(id)).map(Incident::to_state);
         let changed = changed.collect();
         let ended = ended.into_iter().collect();
@@ -112,11 +144,14 @@ impl Incidents {
             });
             state.collect()
         });
-        IncidentsCut { changed, ended, resolved }
+        let waiting = waiting.iter().filter_map(|id| self.waiting.state(id)).collect();
+        let waited = waited.into_iter().collect();
+        IncidentsCut { changed, ended, resolved, waiting, waited }
     }
 
     /// Reads incidents that were written down. Whatever is open asks after incidents elsewhere anew.
-    pub fn restore(&mut self, open: Vec<IncidentState>, resolved: Vec<ResolvedState>) {
+    pub fn restore(&mut self, restored: IncidentsRestored) {
+        let IncidentsRestored { open, resolved, waiting } = restored;
         for state in open {
             let incident = Incident::from_state(state);
             let id = incident.id;
@@ -133,6 +168,9 @@ impl Incidents {
         }
         for ResolvedState { entity, id, at } in resolved {
             self.resolved.insert(entity, Resolved { id, at });
+        }
+        for state in waiting {
+            self.waiting.restore(state);
         }
     }
 

@@ -2,8 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tapio_engine::{Draft, Limits, Pattern, Patterns, Ring, Rules, Spec, Told, View};
-use tapio_model::{Entity, Event, EvidenceClass, Kind, State, Story};
+use tapio_engine::{
+    Draft, Found, Incidents, IncidentsCut, IncidentsRestored, Limits, Output, Pattern, Patterns,
+    Ring, Rules, Shard, Spec, Told, View,
+};
+use tapio_model::{Entity, Event, EvidenceClass, Kind, State, Story, Verdict};
 
 use crate::support::{Sketch, at, event, secs};
 
@@ -59,10 +62,14 @@ impl Pattern for Refused {
     }
 }
 
-fn ring(limits: Limits) -> Ring {
+fn rules(limits: Limits) -> Arc<Rules> {
     let change: Arc<dyn Pattern> = Arc::new(Change);
     let patterns: Patterns = Arc::from([change, Arc::new(Refused)]);
-    Ring::new(&Arc::new(Rules::new(&patterns, limits)))
+    Arc::new(Rules::new(&patterns, limits))
+}
+
+fn ring(limits: Limits) -> Ring {
+    Ring::new(&rules(limits))
 }
 
 fn change(pod: &'static str, after: Duration) -> Arc<Event> {
@@ -156,4 +163,113 @@ fn changes_that_wait_are_bounded() {
     });
     let told = play(&mut ring, &[change("p", secs(0)), other, refused(2, secs(40))], secs(70));
     assert_eq!(&*told.last().expect("told").pattern, "refused", "the older change went");
+}
+
+/// Returns what is found in an event, as it is sent to the incidents.
+fn found(event: &Arc<Event>) -> Option<Found> {
+    let mut shard = Shard::new(rules(Limits::default()));
+    shard.observe(Arc::clone(event), event.time);
+    shard.advance(event.time.after(secs(29)));
+    shard.take_outputs().into_iter().find_map(|output| match output {
+        Output::Found(found) => Some(*found),
+        Output::Retracted(..) | Output::Dead { .. } => None,
+    })
+}
+
+fn found_change(pod: &'static str, trace: u8, after: Duration) -> Option<Found> {
+    let number = u64::from(trace) * 1_000;
+    let kind = Kind::RolloutStarted;
+    found(&event(&Sketch { number, trace, kind, pod, at: after, ..Sketch::default() }))
+}
+
+/// Lets a shard's incidents take a finding in, at this time after the tests' beginning.
+fn admit(incidents: &mut Incidents, found: &Found, after: Duration) {
+    let Found { finding, events } = found.clone();
+    assert_eq!(incidents.admit(finding, events, at(after)), [], "others are asked first");
+}
+
+#[test]
+fn a_change_that_waits_is_written_down_once_and_again_when_it_is_told_otherwise() {
+    let mut incidents = Incidents::sharded(rules(Limits::default()));
+    let change = found_change("p", 1, secs(0)).expect("a change");
+    admit(&mut incidents, &change, secs(0));
+    let cut = incidents.cut();
+    let [written] = &cut.waiting[..] else { panic!("{cut:?}") };
+    assert_eq!((&written.finding, &written.events), (&change.finding, &change.events));
+    assert_eq!((cut.waited.len(), cut.changed.len()), (0, 0));
+    let without_events = Found { events: Vec::new(), ..change.clone() };
+    for again in [&change, &without_events] {
+        admit(&mut incidents, again, secs(1));
+        assert_eq!(incidents.cut(), IncidentsCut::default(), "nothing is new");
+    }
+    let mut later = change;
+    later.finding.late = 1;
+    admit(&mut incidents, &later, secs(2));
+    let cut = incidents.cut();
+    let again: Vec<_> = cut.waiting.iter().map(|it| (it.number, it.finding.late)).collect();
+    assert_eq!((again, cut.waited), (vec![(written.number, 1)], vec![]));
+}
+
+#[test]
+fn a_change_that_waits_no_more_is_written_down_no_more() {
+    let limits = Limits { incidents_open_max: 2, ..Limits::default() };
+    let [first, second, third] = [("p", 1), ("q", 2), ("r", 3)]
+        .map(|(pod, trace)| found_change(pod, trace, secs(0)).expect("a change"));
+    let mut incidents = Incidents::sharded(rules(limits));
+    for (found, after) in [(&first, 0), (&second, 1)] {
+        admit(&mut incidents, found, secs(after));
+    }
+    let numbers: Vec<_> = incidents.cut().waiting.iter().map(|it| it.number).collect();
+    let mut waited = |change: &mut dyn FnMut(&mut Incidents)| {
+        change(&mut incidents);
+        incidents.cut().waited
+    };
+    let ended = waited(&mut |it| admit(it, &third, secs(2)));
+    assert_eq!(ended, numbers[..1], "there was no room");
+    let ended = waited(&mut |it| it.retract(&second.finding.id));
+    assert_eq!(ended, numbers[1..], "it was taken back");
+    let mut cause = third.clone();
+    cause.finding.verdict = Verdict::Cause;
+    let ended = waited(&mut |it| admit(it, &cause, secs(3)));
+    assert_eq!(ended.len(), 1, "its own trace tells what follows");
+    admit(&mut incidents, &first, secs(4));
+    let cut = incidents.cut();
+    let numbers: Vec<_> = cut.waiting.iter().map(|it| it.number).collect();
+    incidents.advance(at(secs(4) + Limits::default().quiet * 2));
+    assert_eq!(incidents.cut().waited, numbers, "its time is over");
+}
+
+#[test]
+fn a_change_is_the_root_of_who_is_refused_by_it_after_its_shard_changed_hands() {
+    let change = found_change("p", 1, secs(0)).expect("a change");
+    let mut incidents = Incidents::sharded(rules(Limits::default()));
+    admit(&mut incidents, &change, secs(1));
+    let IncidentsCut { waiting, .. } = incidents.cut();
+    let numbers: Vec<_> = waiting.iter().map(|it| it.number).collect();
+    let mut next = Incidents::sharded(rules(Limits::default()));
+    next.restore(IncidentsRestored { waiting, ..IncidentsRestored::default() });
+    assert_eq!(next.cut(), IncidentsCut::default(), "it lies there");
+    let other = found_change("q", 3, secs(2)).expect("a change");
+    admit(&mut next, &other, secs(2));
+    let client = found(&refused(2, secs(20))).expect("refused");
+    admit(&mut next, &client, secs(20));
+    let [question] = &next.take_questions()[..] else { panic!("one incident") };
+    let told = next.answer(question.story, (&[], true), at(secs(20))).told;
+    let [telling] = &told[..] else { panic!("told once: {told:?}") };
+    assert_eq!(&*telling.story.pattern, "change");
+    assert!(telling.evidence.contains(&change.events[0]), "nobody who reads stories had it");
+    let cut = next.cut();
+    let [other] = &cut.waiting[..] else { panic!("{cut:?}") };
+    assert!(!numbers.contains(&other.number) && cut.waited.is_empty(), "it takes no other's place");
+    next.advance(at(secs(1) + Limits::default().quiet * 2));
+    assert_eq!(next.cut().waited, numbers, "it waits no longer than it would have");
+}
+
+#[test]
+fn where_nobody_cuts_nothing_is_noted() {
+    let mut incidents = Incidents::new(rules(Limits::default()));
+    let change = found_change("p", 1, secs(0)).expect("a change");
+    admit(&mut incidents, &change, secs(0));
+    incidents.advance(at(secs(1_000)));
+    assert_eq!(incidents.cut(), IncidentsCut::default());
 }

@@ -1,12 +1,14 @@
 use tapio_engine::{IncidentsCut, Output};
-use tapio_model::{Address, TraceState};
+use tapio_model::{Address, TraceState, WaitingState};
 use tapio_model::{DeadReason, Ending, Findings, Incarnation, IncidentState, Sent, StoryId};
-use tapio_wire::{decode_audit, decode_dead_letter, decode_findings, decode_graves, encode_root};
+use tapio_wire::{
+    decode_audit, decode_dead_letter, decode_findings, decode_graves, decode_waiting, encode_root,
+};
 
 use super::*;
 use crate::{
     IncidentCut,
-    fixture::{at, big_text, finding, incident},
+    fixture::{at, big_text, change, finding, incident},
 };
 
 const SHARD: ShardId = ShardId::new(0);
@@ -69,7 +71,9 @@ fn posted_findings(draft: &Draft) -> Vec<Findings> {
 fn known_graves(draft: &Draft) -> Vec<u64> {
     let pieces = draft.root.pieces.keys().filter_map(|key| match key {
         PieceKey::Graves(number) => Some(*number),
-        PieceKey::Trace(_) | PieceKey::Incident(_) | PieceKey::Resolved => None,
+        PieceKey::Trace(_) | PieceKey::Incident(_) | PieceKey::Resolved | PieceKey::Waiting(_) => {
+            None
+        }
     });
     pieces.collect()
 }
@@ -133,16 +137,44 @@ fn a_large_part_is_a_chunk_named_by_its_content() {
 fn a_root_of_many_parts_stays_small_enough_to_be_written() {
     let written = (0..2_500).map(|number| TraceState { id: trace(number), ..small_trace() });
     let changed = (0..1_024).map(|it| incident(it, vec![finding(1, &big_text(1_000))]));
-    let state = IncidentsCut { changed: changed.collect(), ..IncidentsCut::default() };
+    let waiting = (0..1_024).map(|number| waiting(number, 1_000));
+    let (changed, waiting) = (changed.collect(), waiting.collect());
+    let state = IncidentsCut { changed, waiting, ..IncidentsCut::default() };
     let incidents = IncidentCut { state, ..IncidentCut::default() };
     let traces = Cut { written: written.collect(), live_traces: 2_500, ..Cut::default() };
     let draft = draft(Root::default(), BrainCut { traces, incidents }, Intake::default());
-    assert_eq!(draft.root.pieces.len(), 3_524);
+    assert_eq!(draft.root.pieces.len(), 4_548);
     let bytes = encode_root(&draft.root).len();
     assert!(bytes < 900 << 10, "{bytes} bytes");
     for content in draft.root.pieces.values() {
         assert!(!bytes_of(&draft, content).is_empty(), "moved, not lost");
     }
+}
+
+fn waiting(number: u64, bytes: usize) -> WaitingState {
+    let finding = change(1, &format!("{number}{}", big_text(bytes)));
+    WaitingState { number, finding, events: Vec::new(), until: at(120) }
+}
+
+#[test]
+fn a_change_that_waits_is_written_once_until_it_waits_no_more() {
+    let cut = |waiting: &[WaitingState], waited: &[u64]| {
+        let (waiting, waited) = (waiting.to_vec(), waited.to_vec());
+        let state = IncidentsCut { waiting, waited, ..IncidentsCut::default() };
+        let incidents = IncidentCut { state, ..IncidentCut::default() };
+        BrainCut { incidents, ..BrainCut::default() }
+    };
+    let (first, second) = (waiting(1, 1_000), waiting(2, 1_000));
+    let one = draft(Root::default(), cut(std::slice::from_ref(&first), &[]), Intake::default());
+    let written = one.root.pieces[&PieceKey::Waiting(1)].clone();
+    assert_eq!(decode_waiting(&bytes_of(&one, &written)), Ok(first));
+    let two = draft(one.root, cut(std::slice::from_ref(&second), &[]), Intake::default());
+    assert_eq!(two.root.pieces[&PieceKey::Waiting(1)], written);
+    let content = &two.root.pieces[&PieceKey::Waiting(2)];
+    assert_eq!(two.chunks.len(), 1, "the other one lies there");
+    assert_eq!(decode_waiting(&bytes_of(&two, content)), Ok(second));
+    let over = draft(two.root, cut(&[], &[1, 2, 3]), Intake::default());
+    assert_eq!((over.root.pieces.len(), over.chunks.len()), (0, 0));
 }
 
 fn small_trace() -> TraceState {

@@ -1,13 +1,13 @@
 use tapio_engine::{Limits, Patterns};
 use tapio_model::{
     Attributes, Binding, Class, Event, EventId, Impact, Kind, Level, Place, Severity, Source as By,
-    Timestamp, TraceContext, TraceId,
+    Timestamp, TraceContext, TraceId, WaitingState,
 };
-use tapio_wire::{EventBatch, encode_batch, encode_incident_state};
+use tapio_wire::{EventBatch, encode_batch, encode_incident_state, encode_waiting};
 use tokio::time::Instant;
 
 use super::*;
-use crate::fixture::{Middle, at, finding, incident};
+use crate::fixture::{Middle, at, change, finding, incident};
 
 const SHARD: ShardId = ShardId::new(0);
 
@@ -150,15 +150,19 @@ async fn parts_that_are_gone_or_unreadable_are_named_and_the_rest_is_read() {
     let state = incident(1, vec![finding(1, "it broke")]);
     let gone = Content::Chunks { names: vec![ChunkName([1; 16])], until: Timestamp::MAX };
     let lost = PieceKey::Trace(TraceId::from_bytes([1; 16]));
+    let finding = change(1, "it was changed");
+    let waiting = WaitingState { number: 3, finding, events: Vec::new(), until: at(120) };
     let pieces = [
         (PieceKey::Incident(state.id), Content::Inline(encode_incident_state(&state))),
         (PieceKey::Resolved, Content::Inline(vec![0xff])),
+        (PieceKey::Waiting(3), Content::Inline(encode_waiting(&waiting))),
+        (PieceKey::Waiting(4), gone.clone()),
         (lost, gone),
     ];
     let root = Root { pieces: pieces.into(), ..Root::default() };
     let parts = fetch(&root, &*middle, &limits).await.unwrap();
-    assert_eq!(parts.missing, [lost, PieceKey::Resolved]);
-    assert_eq!(parts.incidents, [state]);
+    assert_eq!(parts.missing, [lost, PieceKey::Resolved, PieceKey::Waiting(4)]);
+    assert_eq!((parts.incidents.open, parts.incidents.waiting), (vec![state], vec![waiting]));
     middle.script().refuses_chunks = true;
     let refused = fetch(&root, &*middle, &limits).await.unwrap_err();
     assert_eq!(refused, Dropped::Refused("scripted".into()), "not known to be lost");

@@ -155,7 +155,7 @@ impl Brain for ActorBrain {
 
 #[cfg(test)]
 mod tests {
-    use tapio_engine::{Limits, Patterns};
+    use tapio_engine::{IncidentsRestored, Limits, Patterns};
 
     use super::*;
     use crate::MeshActors;
@@ -189,7 +189,8 @@ mod tests {
         for breaks_traces in [true, false] {
             let rules = Arc::clone(&rules);
             let running = mesh.run_on(shard, move |mut brain| async move {
-                let none = IncidentShard::restore(shard, Arc::clone(&rules), vec![], vec![]);
+                let none = IncidentsRestored::default();
+                let none = IncidentShard::restore(shard, Arc::clone(&rules), none);
                 brain.adopt(Shard::follow(rules), none).await.expect("actors");
                 if breaks_traces {
                     brain.traces.try_send(Break).expect("an actor");

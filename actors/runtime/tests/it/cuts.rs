@@ -9,7 +9,9 @@ use std::{
 
 use proptest::prelude::*;
 use tapio_actors::{ActorBrain, MeshActors};
-use tapio_engine::{Cut, Draft, Limits, Pattern, Patterns, Restored, Rules, Shard, Spec, View};
+use tapio_engine::{
+    Cut, Draft, IncidentsRestored, Limits, Pattern, Patterns, Restored, Rules, Shard, Spec, View,
+};
 use tapio_model::{
     Event, EventId, Grave, Kind, Ledger, Mark, Outcome, ShardId, Timestamp, TraceId, TraceState,
 };
@@ -171,7 +173,8 @@ async fn run(
     shard: Shard,
     log: Vec<Input>,
 ) -> Option<(Vec<Cut>, Vec<Input>)> {
-    let incidents = IncidentShard::restore(SHARD, Arc::clone(rules), Vec::new(), Vec::new());
+    let none = IncidentsRestored::default();
+    let incidents = IncidentShard::restore(SHARD, Arc::clone(rules), none);
     let running = mesh.run_on(SHARD, move |mut brain| async move {
         brain.adopt(shard, incidents).await?;
         let (mut cuts, mut passed) = (Vec::new(), Vec::new());

@@ -6,7 +6,7 @@ use std::{
 };
 
 use tapio_actors::{ActorBrain, MeshActors, Unread};
-use tapio_engine::{Limits, Output, Rules, Shard};
+use tapio_engine::{IncidentsRestored, Limits, Output, Rules, Shard};
 use tapio_model::{Entity, Findings, Sent, ShardId};
 use tapio_owner::{Brain, BrainGone, IncidentShard, Related};
 use tokio::{sync::oneshot, task::yield_now};
@@ -19,7 +19,8 @@ fn pod(number: u8) -> Entity {
 
 /// Has a brain take over an empty shard.
 async fn open(brain: &mut ActorBrain, shard: ShardId, rules: &Arc<Rules>) -> Result<(), BrainGone> {
-    let incidents = IncidentShard::restore(shard, Arc::clone(rules), Vec::new(), Vec::new());
+    let none = IncidentsRestored::default();
+    let incidents = IncidentShard::restore(shard, Arc::clone(rules), none);
     brain.adopt(Shard::follow(Arc::clone(rules)), incidents).await
 }
 

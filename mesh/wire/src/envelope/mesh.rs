@@ -5,6 +5,7 @@
 
 use tapio_model::{
     Audit, DeadLetter, Findings, Grave, IncidentState, ResolvedState, Telling, TraceState,
+    WaitingState,
 };
 use tapio_shard::{Root, SignOfLife};
 
@@ -13,7 +14,7 @@ use crate::{
     DecodeError,
     v1::{
         AuditV1, DeadLetterV1, FindingsV1, GRAVES_BYTES_MAX, IncidentStateV1, ResolvedV1, RootV1,
-        SignOfLifeV1, TellingV1, TraceStateV1, read_graves, write_graves,
+        SignOfLifeV1, TellingV1, TraceStateV1, WaitingV1, read_graves, write_graves,
     },
 };
 
@@ -28,6 +29,8 @@ pub const TRACE_STATE_BYTES_MAX: usize = 64 << 20;
 pub const INCIDENT_STATE_BYTES_MAX: usize = 64 << 20;
 /// Bytes the resolved incidents may have when they are written down.
 pub const RESOLVED_BYTES_MAX: usize = 64 << 20;
+/// Bytes a change that waits may have when it is written down: it came in one message with others.
+pub const WAITING_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
 /// Bytes findings for another shard may have: they are one message.
 pub const FINDINGS_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
 /// Bytes a telling may have: it is one message.
@@ -107,6 +110,20 @@ pub fn encode_resolved(resolved: &[ResolvedState]) -> Vec<u8> {
 /// [`DecodeError`].
 pub fn decode_resolved(bytes: &[u8]) -> Result<Vec<ResolvedState>, DecodeError> {
     read_body::<ResolvedV1>(body_of(bytes, RESOLVED_BYTES_MAX)?)?.try_into()
+}
+
+/// Encodes a change that waits.
+#[must_use]
+pub fn encode_waiting(waiting: &WaitingState) -> Vec<u8> {
+    seal(&WaitingV1::from(waiting))
+}
+
+/// Decodes a change that waits.
+///
+/// # Errors
+/// [`DecodeError`]; one event that cannot be read costs the change.
+pub fn decode_waiting(bytes: &[u8]) -> Result<WaitingState, DecodeError> {
+    read_body::<WaitingV1<'_>>(body_of(bytes, WAITING_BYTES_MAX)?)?.try_into()
 }
 
 /// Encodes findings for another shard.

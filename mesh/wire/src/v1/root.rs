@@ -199,7 +199,7 @@ impl TryFrom<LedgerV1> for Ledger {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct PieceV1<'a> {
     r#type: u32,
-    /// Of graves.
+    /// Of graves, and of a change that waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     number: Option<u64>,
     /// Of a trace or an incident.
@@ -216,6 +216,7 @@ impl<'a> From<(&PieceKey, &'a Content)> for PieceV1<'a> {
             PieceKey::Trace(trace) => (2, None, Some(*trace.as_bytes())),
             PieceKey::Incident(story) => (3, None, Some(*story.as_bytes())),
             PieceKey::Resolved => (4, None, None),
+            PieceKey::Waiting(number) => (5, Some(*number), None),
         };
         Self { r#type, number, id: id.map(ByteArray::new), content: ContentV1::from(content) }
     }
@@ -229,6 +230,7 @@ impl PieceV1<'_> {
             2 => PieceKey::Trace(trace_id(id()?)),
             3 => PieceKey::Incident(story_id(id()?)),
             4 => PieceKey::Resolved,
+            5 => PieceKey::Waiting(needed(self.number, "a waiting change", "number")?),
             code => return Err(DecodeError::UnknownCode { field: "piece type", code }),
         };
         Ok((key, self.content.try_into()?))

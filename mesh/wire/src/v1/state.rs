@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 use tapio_model::{
     Entity, Event, Finding, Incarnation, IncidentState, ResolvedState, Timestamp, TraceMemory,
-    TraceState,
+    TraceState, WaitingState,
 };
 
 use super::{
@@ -227,6 +227,40 @@ impl TryFrom<ResolvedV1> for Vec<ResolvedState> {
                 id: story_id(one.id),
                 at: Timestamp::from_nanos(one.at),
             })
+        })
+    }
+}
+
+/// A change that waits for what follows from it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct WaitingV1<'a> {
+    number: u64,
+    finding: FindingV1,
+    #[serde(borrow, default)]
+    events: BodiesV1<'a>,
+    until: i64,
+}
+
+impl From<&WaitingState> for WaitingV1<'_> {
+    fn from(change: &WaitingState) -> Self {
+        Self {
+            number: change.number,
+            finding: FindingV1::from(&change.finding),
+            events: write_bodies(&change.events),
+            until: change.until.as_nanos(),
+        }
+    }
+}
+
+impl TryFrom<WaitingV1<'_>> for WaitingState {
+    type Error = DecodeError;
+
+    fn try_from(change: WaitingV1<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            number: change.number,
+            finding: change.finding.try_into()?,
+            events: read_bodies(change.events)?,
+            until: Timestamp::from_nanos(change.until),
         })
     }
 }

@@ -14,7 +14,7 @@ use tapio_model::{
 
 pub(crate) use self::mesh::{
     audit, dead_letter, findings, graves, incident_state, resolved, root, sign_of_life, telling,
-    trace_state,
+    trace_state, waiting,
 };
 
 pub(crate) fn text() -> impl Strategy<Value = Text> {

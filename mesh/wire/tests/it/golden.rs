@@ -9,10 +9,10 @@ use tapio_wire::{
     DecodeError, DecodedBatch, EventBatch, decode_audit, decode_batch, decode_dead_letter,
     decode_event, decode_finding, decode_findings, decode_graves, decode_incident_state,
     decode_raw, decode_resolved, decode_root, decode_sign_of_life, decode_story, decode_telling,
-    decode_trace_state, encode_audit, encode_batch, encode_dead_letter, encode_event,
-    encode_finding, encode_findings, encode_graves, encode_incident_state, encode_raw,
-    encode_resolved, encode_root, encode_sign_of_life, encode_story, encode_telling,
-    encode_trace_state,
+    decode_trace_state, decode_waiting, encode_audit, encode_batch, encode_dead_letter,
+    encode_event, encode_finding, encode_findings, encode_graves, encode_incident_state,
+    encode_raw, encode_resolved, encode_root, encode_sign_of_life, encode_story, encode_telling,
+    encode_trace_state, encode_waiting,
 };
 
 use crate::{mesh::sample as mesh, sample, tree::Tree};
@@ -44,7 +44,9 @@ fn golden_bytes_of_the_mesh_stay() {
     let incident = mesh::incident_state();
     check("incident_state", &incident, encode_incident_state, decode_incident_state);
     check("resolved", &mesh::resolved(), |all| encode_resolved(all), decode_resolved);
+    check("waiting", &mesh::waiting(), encode_waiting, decode_waiting);
     check("root", &mesh::root(), encode_root, decode_root);
+    check("root_waiting", &mesh::waiting_root(), encode_root, decode_root);
     check("root_least", &mesh::least_root(), encode_root, decode_root);
     check("findings", &mesh::findings(), encode_findings, decode_findings);
     check("telling", &mesh::telling(), encode_telling, decode_telling);

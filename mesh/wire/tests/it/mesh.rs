@@ -4,14 +4,17 @@ pub(crate) mod sample;
 
 use std::sync::Arc;
 
-use tapio_model::{Address, EventId, Finding, Mark, Outcome, Sent, ShedReason, Timestamp};
+use tapio_model::{
+    Address, EventId, Finding, Findings, Mark, Outcome, Sent, ShedReason, Text, Timestamp,
+};
 use tapio_shard::{PieceKey, Root};
 use tapio_wire::{
-    DecodeError, GRAVES_BYTES_MAX, GRAVES_MAX, LIST_ITEMS_MAX, STATE_ITEMS_MAX, decode_audit,
-    decode_dead_letter, decode_finding, decode_findings, decode_graves, decode_incident_state,
-    decode_root, decode_sign_of_life, decode_trace_state, encode_audit, encode_dead_letter,
-    encode_finding, encode_findings, encode_graves, encode_incident_state, encode_root,
-    encode_sign_of_life, encode_trace_state,
+    DecodeError, FINDINGS_BYTES_MAX, GRAVES_BYTES_MAX, GRAVES_MAX, LIST_ITEMS_MAX, STATE_ITEMS_MAX,
+    TEXT_BYTES_MAX, decode_audit, decode_dead_letter, decode_finding, decode_findings,
+    decode_graves, decode_incident_state, decode_root, decode_sign_of_life, decode_trace_state,
+    decode_waiting, encode_audit, encode_dead_letter, encode_finding, encode_findings,
+    encode_graves, encode_incident_state, encode_root, encode_sign_of_life, encode_trace_state,
+    encode_waiting,
 };
 
 use crate::{refusal::reason, tree::Tree};
@@ -90,6 +93,11 @@ fn what_a_form_needs_may_not_be_missing() {
         let error = root.unwrap_err().to_string();
         assert!(error.contains(field), "{form}: {error}");
     }
+    let nameless = forged(&encode_root(&sample::waiting_root()), |root| {
+        root.field("pieces").items()[0].fields().retain(|(name, _)| name != "number");
+    });
+    let error = decode_root(&nameless).unwrap_err().to_string();
+    assert!(error.contains("a waiting change without its `number`"), "{error}");
     let parcels = [
         (0, vec!["story", "telling"]),
         (1, vec!["sequence", "part"]),
@@ -180,6 +188,10 @@ fn one_event_that_cannot_be_read_costs_a_state() {
         incident.field("evidence").items()[0] = Tree::Bytes(b"garbage".to_vec());
     });
     assert_eq!(reason(decode_incident_state(&incident)), Some("malformed"));
+    let waiting = forged(&encode_waiting(&sample::waiting()), |waiting| {
+        waiting.field("events").items()[0] = Tree::Bytes(b"garbage".to_vec());
+    });
+    assert_eq!(reason(decode_waiting(&waiting)), Some("malformed"));
 }
 
 #[test]
@@ -213,8 +225,14 @@ fn a_limit_is_reached_and_not_passed() {
 
     let mut trace = sample::trace_state();
     let least = Arc::new(crate::sample::least_event());
-    trace.events = vec![least; LIST_ITEMS_MAX + 1];
+    trace.events = vec![Arc::clone(&least); LIST_ITEMS_MAX + 1];
     assert_eq!(reason(decode_trace_state(&encode_trace_state(&trace))), Some("too_many"));
+
+    let mut waiting = sample::waiting();
+    waiting.events = vec![Arc::clone(&least); LIST_ITEMS_MAX];
+    assert_eq!(reason(decode_waiting(&encode_waiting(&waiting))), None);
+    waiting.events.push(least);
+    assert_eq!(reason(decode_waiting(&encode_waiting(&waiting))), Some("too_many"));
 
     let mut incident = sample::incident_state();
     incident.owned = vec![EventId::default(); STATE_ITEMS_MAX];
@@ -228,17 +246,30 @@ fn a_limit_is_reached_and_not_passed() {
     assert_eq!(decode_incident_state(&encode_incident_state(&incident)), Err(want));
 }
 
+#[test]
+fn a_change_as_large_as_the_message_it_came_in_can_be_read_again() {
+    let mut waiting = sample::waiting();
+    let long: Text = "x".repeat(TEXT_BYTES_MAX).into();
+    waiting.finding.recommendation = vec![long; FINDINGS_BYTES_MAX / TEXT_BYTES_MAX - 1];
+    let (finding, events) = (Box::new(waiting.finding.clone()), waiting.events.clone());
+    let sent = vec![Sent::Found { finding, events }];
+    let findings = Findings { sent, ..sample::findings() };
+    assert_eq!(decode_findings(&encode_findings(&findings)), Ok(findings));
+    assert_eq!(decode_waiting(&encode_waiting(&waiting)), Ok(waiting));
+}
+
 /// The sample is what the golden bytes, the fuzzer's seeds and the tests above start from.
 #[test]
 fn the_samples_have_one_of_each_form() {
-    let root = sample::root();
-    let pieces = root.pieces.keys().map(|key| match key {
+    let (root, later) = (sample::root(), sample::waiting_root());
+    let pieces = root.pieces.keys().chain(later.pieces.keys()).map(|key| match key {
         PieceKey::Graves(_) => 0,
         PieceKey::Trace(_) => 1,
         PieceKey::Incident(_) => 2,
         PieceKey::Resolved => 3,
+        PieceKey::Waiting(_) => 4,
     });
-    assert_eq!(pieces.collect::<Vec<_>>(), [0, 0, 1, 2, 3]);
+    assert_eq!(pieces.collect::<Vec<_>>(), [0, 0, 1, 2, 3, 4]);
     let addresses = root.outbox.iter().map(|posted| match posted.address {
         Address::Telling { .. } => 0,
         Address::DeadLetter { .. } => 1,

@@ -7,13 +7,13 @@ use tapio_wire::{
     ATTRIBUTES_MAX, AUDIT_BYTES_MAX, BATCH_EVENTS_MAX, DEAD_LETTER_BYTES_MAX, DecodeError,
     FINDINGS_BYTES_MAX, GRAVES_BYTES_MAX, INCIDENT_STATE_BYTES_MAX, LIST_ITEMS_MAX,
     MESSAGE_BYTES_MAX, NESTING_MAX, RESOLVED_BYTES_MAX, ROOT_BYTES_MAX, SIGN_OF_LIFE_BYTES_MAX,
-    TELLING_BYTES_MAX, TEXT_BYTES_MAX, TRACE_STATE_BYTES_MAX, VERSION, decode_audit, decode_batch,
-    decode_dead_letter, decode_event, decode_finding, decode_findings, decode_graves,
-    decode_incident_state, decode_raw, decode_resolved, decode_root, decode_sign_of_life,
-    decode_story, decode_telling, decode_trace_state, encode_audit, encode_batch,
-    encode_dead_letter, encode_event, encode_finding, encode_findings, encode_graves,
-    encode_incident_state, encode_raw, encode_resolved, encode_root, encode_sign_of_life,
-    encode_story, encode_telling, encode_trace_state,
+    TELLING_BYTES_MAX, TEXT_BYTES_MAX, TRACE_STATE_BYTES_MAX, VERSION, WAITING_BYTES_MAX,
+    decode_audit, decode_batch, decode_dead_letter, decode_event, decode_finding, decode_findings,
+    decode_graves, decode_incident_state, decode_raw, decode_resolved, decode_root,
+    decode_sign_of_life, decode_story, decode_telling, decode_trace_state, decode_waiting,
+    encode_audit, encode_batch, encode_dead_letter, encode_event, encode_finding, encode_findings,
+    encode_graves, encode_incident_state, encode_raw, encode_resolved, encode_root,
+    encode_sign_of_life, encode_story, encode_telling, encode_trace_state, encode_waiting,
 };
 
 use crate::{mesh::sample as mesh, sample, tree::Tree};
@@ -52,6 +52,7 @@ fn messages() -> Vec<Sample> {
         "incident", mesh::incident_state(), encode_incident_state, decode_incident_state,
             INCIDENT_STATE_BYTES_MAX;
         "resolved", mesh::resolved(), encode_resolved, decode_resolved, RESOLVED_BYTES_MAX;
+        "waiting", mesh::waiting(), encode_waiting, decode_waiting, WAITING_BYTES_MAX;
         "root", mesh::root(), encode_root, decode_root, ROOT_BYTES_MAX;
         "findings", mesh::findings(), encode_findings, decode_findings, FINDINGS_BYTES_MAX;
         "telling", mesh::telling(), encode_telling, decode_telling, TELLING_BYTES_MAX;

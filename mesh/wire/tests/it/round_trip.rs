@@ -8,10 +8,10 @@ use tapio_wire::{
     DecodeError, EventBatch, decode_audit, decode_batch, decode_dead_letter, decode_event,
     decode_finding, decode_findings, decode_graves, decode_incident_state, decode_raw,
     decode_resolved, decode_root, decode_sign_of_life, decode_story, decode_telling,
-    decode_trace_state, encode_audit, encode_batch, encode_dead_letter, encode_event,
-    encode_finding, encode_findings, encode_graves, encode_incident_state, encode_raw,
-    encode_resolved, encode_root, encode_sign_of_life, encode_story, encode_telling,
-    encode_trace_state, event_to_json, parse_event_line,
+    decode_trace_state, decode_waiting, encode_audit, encode_batch, encode_dead_letter,
+    encode_event, encode_finding, encode_findings, encode_graves, encode_incident_state,
+    encode_raw, encode_resolved, encode_root, encode_sign_of_life, encode_story, encode_telling,
+    encode_trace_state, encode_waiting, event_to_json, parse_event_line,
 };
 
 use crate::{arbitrary, mesh::sample as mesh, sample};
@@ -78,6 +78,11 @@ proptest! {
     #[test]
     fn resolved_incidents_come_back(resolved in arbitrary::resolved()) {
         check(&resolved, |resolved| encode_resolved(resolved), decode_resolved)?;
+    }
+
+    #[test]
+    fn a_change_that_waits_comes_back(waiting in arbitrary::waiting()) {
+        check(&waiting, encode_waiting, decode_waiting)?;
     }
 
     #[test]

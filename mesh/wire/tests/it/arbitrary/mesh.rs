@@ -11,7 +11,7 @@ use proptest::{
 use tapio_model::{
     Address, Audit, ChunkName, DeadLetter, DeadReason, Ending, Event, Findings, Grave, Incarnation,
     IncidentState, Ledger, Mark, Outcome, ResolvedState, Sent, ShardId, ShedReason, Telling,
-    Timestamp, TraceMemory, TraceState,
+    Timestamp, TraceMemory, TraceState, WaitingState,
 };
 use tapio_shard::{Content, NodeId, NodeState, PieceKey, Posted, Root, SignOfLife};
 
@@ -118,6 +118,16 @@ pub(crate) fn resolved() -> impl Strategy<Value = Vec<ResolvedState>> {
     vec(one, 0..5)
 }
 
+pub(crate) fn waiting() -> impl Strategy<Value = WaitingState> {
+    let parts = (any::<u64>(), finding(), events(), time());
+    parts.prop_map(|(number, finding, events, until)| WaitingState {
+        number,
+        finding,
+        events,
+        until,
+    })
+}
+
 fn node() -> impl Strategy<Value = NodeId> {
     (text(), any::<u64>()).prop_map(|(name, boot)| NodeId { name, boot })
 }
@@ -142,6 +152,7 @@ fn piece_key() -> impl Strategy<Value = PieceKey> {
         trace_id().prop_map(PieceKey::Trace),
         story_id().prop_map(PieceKey::Incident),
         Just(PieceKey::Resolved),
+        any::<u64>().prop_map(PieceKey::Waiting),
     ]
 }
 

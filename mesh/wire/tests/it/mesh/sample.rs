@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use tapio_model::{
-    Address, Audit, ChunkName, DeadLetter, DeadReason, Ending, EventId, Findings, Grave,
+    Address, Audit, ChunkName, DeadLetter, DeadReason, Ending, EventId, Finding, Findings, Grave,
     Incarnation, IncidentState, Ledger, Mark, Outcome, ResolvedState, Sent, ShardId, ShedReason,
-    StoryId, Telling, Timestamp, TraceId, TraceMemory, TraceState,
+    StoryId, Telling, Timestamp, TraceId, TraceMemory, TraceState, Verdict, WaitingState,
 };
 use tapio_shard::{Content, NodeId, NodeState, PieceKey, Posted, Root, SignOfLife};
 
@@ -89,7 +89,18 @@ pub(crate) fn resolved() -> Vec<ResolvedState> {
     entities().into_iter().take(2).map(one).collect()
 }
 
-/// A root with everything a root can have.
+/// A change that waits: no verdict, and no doubts either.
+pub(crate) fn waiting() -> WaitingState {
+    let verdict = Verdict::Unknown { hypotheses: Vec::new(), check: "".into() };
+    WaitingState {
+        number: 7,
+        finding: Finding { verdict, ..anchored_finding() },
+        events: vec![Arc::new(event()), Arc::new(least_event())],
+        until: Timestamp::from_millis(TIME.as_millis() + 120_000),
+    }
+}
+
+/// A root with everything a root can have, but for what came later.
 pub(crate) fn root() -> Root {
     let chunks = |names: &[u8], until| {
         let names = names.iter().map(|name| ChunkName([*name; 16])).collect();
@@ -138,6 +149,12 @@ pub(crate) fn root() -> Root {
             posted(42, Address::Audit { shard: HERE, commit: 42 }),
         ],
     }
+}
+
+/// A root of a shard in which a change waits.
+pub(crate) fn waiting_root() -> Root {
+    let content = Content::Inline(b"opaque\xff".to_vec());
+    Root { pieces: [(PieceKey::Waiting(7), content)].into(), ..Root::default() }
 }
 
 fn ledger() -> Ledger {
