@@ -6,7 +6,7 @@
 use tapio_model::Event;
 
 use crate::{
-    last_words::{exception, innermost},
+    last_words::{exception, innermost, quote},
     wording::bears,
 };
 
@@ -42,6 +42,8 @@ const FINAL: &[&str] = &[
     "server reached maxclients",
     "worker_connections are not enough",
     "flood stage disk watermark",
+    "exceeded flood-stage watermark",
+    "publishers will be blocked until",
 ];
 
 /// What somebody must change: keys and rights, what is used up, what is not there.
@@ -81,7 +83,6 @@ const LASTING: &[&str] = &[
     "storage limit exceeded",
     "oom command not allowed",
     "'maxmemory'",
-    "flood-stage watermark",
     "read-only-allow-delete",
     "in a read-only transaction",
     "against a read only replica",
@@ -91,8 +92,24 @@ const LASTING: &[&str] = &[
     "unknown column",
     "unknown database",
     "undefinedtable",
+    "undefined_table",
     "undefinedcolumn",
+    "undefined_column",
     "unknown_topic_or_partition",
+    "can't see a majority",
+    "cannot see a majority",
+    "lost quorum",
+    "quorum lost",
+    "quorum is lost",
+    "no quorum",
+    "connectionblocked",
+    "test mode key",
+    "410 gone",
+    "version_sunset",
+    "has been sunset",
+    "has been retired",
+    "was retired",
+    "api version is no longer supported",
     "nosuchbucket",
     "index_not_found_exception",
     "not_found: no queue",
@@ -133,6 +150,24 @@ pub(crate) fn gravity(event: &Event) -> Gravity {
     lasting.max(Some(Gravity::of(event.message()))).unwrap_or(Gravity::Plain)
 }
 
+/// Quotes a line so that what makes it grave is to be read: a long line is cut elsewhere.
+pub(crate) fn quote_gravest(event: &Event) -> String {
+    const BEFORE: usize = 60;
+    const CHARS_MAX: usize = 180;
+    let (quoted, line) = (quote(event), event.message());
+    // Lower case of ASCII keeps every offset.
+    let lower = line.to_ascii_lowercase();
+    let mark = FINAL.iter().chain(LASTING).find_map(|mark| Some((lower.find(mark)?, *mark)));
+    match mark.filter(|(_, mark)| !quoted.to_ascii_lowercase().contains(mark)) {
+        Some((at, _)) => {
+            let from = line.floor_char_boundary(at.saturating_sub(BEFORE));
+            let near: String = line.get(from..).unwrap_or(line).chars().take(CHARS_MAX).collect();
+            format!("\"...{}...\"", near.trim())
+        }
+        None => quoted,
+    }
+}
+
 /// Says whether a line, in lower case, is of damage or of work that has come to its end. Whoever
 /// fetches it anew has it whole then.
 pub(crate) fn is_final(line: &str) -> bool {
@@ -148,7 +183,8 @@ impl Gravity {
             return Self::Final;
         }
         let is_used_up = line.contains("quota") && line.contains("exceeded");
-        let is_absent = line.contains("relation \"") && line.contains("\" does not exist");
+        let is_absent = ["relation ", "column ", "table "].iter().any(|it| line.contains(it))
+            && line.contains(" does not exist");
         if bears(&line, LASTING) || is_used_up || is_absent {
             return Self::Lasting;
         }
@@ -185,6 +221,7 @@ mod tests {
             ("Stripe::AuthenticationError: Expired API Key provided", Gravity::Lasting),
             ("geo said 429: daily quota of 50000 requests exceeded", Gravity::Lasting),
             ("ERROR: relation \"carts\" does not exist at character 15", Gravity::Lasting),
+            ("ERROR 42703 column s0.reason does not exist", Gravity::Lasting),
             ("OOM command not allowed when used memory > 'maxmemory', retrying", Gravity::Lasting),
             ("deadlock detected; retrying transaction (1/3)", Gravity::Passing),
             ("rates returned 503, using cached rate", Gravity::Passing),
@@ -206,6 +243,19 @@ mod tests {
         };
         assert_eq!(said("upload failed", "not authorized to perform s3:Put"), Gravity::Lasting);
         assert_eq!(said("upload failed, retrying", "boom"), Gravity::Passing);
+    }
+
+    #[test]
+    fn what_makes_a_long_line_grave_is_quoted() {
+        let quoted = |line: &str| {
+            quote_gravest(
+                &crate::fixture::events(&format!("0s a/b/c Log msg=\"{line}\"")).unwrap()[0],
+            )
+        };
+        let long = format!("no label {} resulted in 410 Gone {}", "x".repeat(200), "y".repeat(200));
+        let told = quoted(&long);
+        assert!(told.contains("resulted in 410 Gone y") && told.len() < 200, "{told}");
+        assert_eq!(quoted("it was 410 Gone"), "\"it was 410 Gone\"");
     }
 
     #[test]

@@ -12,7 +12,8 @@
 //! `drivers/net/bonding/bond_main.c`; node-problem-detector `config/kernel-monitor.json`.
 //! Kubernetes 1.20 to 1.34: `pkg/kubelet/pleg/generic.go`, `pkg/kubelet/kubelet.go`,
 //! `pkg/kubelet/eviction/eviction_manager.go`, `pkg/kubelet/images/image_gc_manager.go`; containerd
-//! `internal/cri/instrument`; etcd `server/etcdserver/errors.go`; Go `crypto/x509/verify.go`; OpenSSL
+//! `internal/cri/instrument`; etcd `server/etcdserver/errors.go`;
+//! mongod `src/mongo/db/repl/topology_coordinator.cpp`; Go `crypto/x509/verify.go`; OpenSSL
 //! `crypto/x509/x509_txt.c`; chrony `sys_generic.c`, `reference.c`; systemd `src/timesync`.
 //! "No space left on device" and "Read-only file system", which every stack writes, are among the
 //! phrases of a log line.
@@ -286,6 +287,8 @@ const PROCESS: &[Entry] = {
             .says(&[(keys::REASON, "EtcdNoLeader")]),
         process(&["etcdserver: mvcc: database space exceeded"], StorageFull, Storage, GRAVE)
             .says(&[(keys::REASON, "EtcdNoSpace")]),
+        calm(&["Can't see a majority of the set"], Log, Dependency, BAD),
+        calm(&["cannot see a majority"], Log, Dependency, BAD),
         calm(&["Found one Java-level deadlock"], Log, Other, BAD).says(DEADLOCK),
         calm(&["System clock was stepped by "], Log, Other, ODD).says(STEPPED),
         calm(&["System clock wrong by ", "seconds"], Log, Other, ODD).says(STEPPED),

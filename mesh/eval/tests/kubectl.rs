@@ -1,5 +1,6 @@
 //! Recordings of kubectl, written by hand as clusters print them, are told by what a person would
-//! answer: see `docs/kubectl.md`. Each file begins with that answer, which is never read.
+//! answer: see `docs/kubectl.md`. A case is one transcript, whose first line is that answer, or a
+//! directory with what each command printed, and the answer in its `test_case.yaml`. Neither is read.
 
 #![expect(
     clippy::unwrap_used,
@@ -65,8 +66,12 @@ fn record(transcript: &str, directory: &Path) {
     }
 }
 
-/// Plays a case, as one transcript or as files of a recorder.
+/// Plays a case, as one transcript or as files of a recorder; what is files stays files.
 fn stories(name: &str, is_recorded: bool) -> Vec<Story> {
+    let files = folder().join(name);
+    if files.is_dir() {
+        return play(&files);
+    }
     let file = folder().join(format!("{name}.txt"));
     let transcript = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{name}: {error}"));
     let directory = tempfile::tempdir().unwrap();
@@ -76,8 +81,12 @@ fn stories(name: &str, is_recorded: bool) -> Vec<Story> {
         let below = transcript.split_once('\n').unwrap().1;
         fs::write(directory.path().join("all.txt"), below).unwrap();
     }
+    play(directory.path())
+}
+
+fn play(directory: &Path) -> Vec<Story> {
     let binder = Arc::new(Binder::new(Home::default()));
-    let input = Input::Path(directory.path().to_path_buf());
+    let input = Input::Path(directory.to_path_buf());
     let mut recording = open_recording(Some("kubectl"), input, binder).unwrap();
     let mut events = Vec::new();
     while recording.next_chunk(&mut events).unwrap() {}
@@ -147,9 +156,12 @@ fn what_is_not_told_right_yet_is_known() {
 }
 
 #[test]
-fn every_file_is_in_the_table() {
+fn every_case_is_in_the_table() {
     let files = fs::read_dir(folder()).unwrap().filter_map(|entry| {
         let name = entry.unwrap().file_name().into_string().unwrap();
+        if folder().join(&name).is_dir() {
+            return Some(name);
+        }
         name.strip_suffix(".txt").map(str::to_owned)
     });
     let known = CASES.iter().chain(NOT_YET).map(|(name, ..)| *name).chain(HEALTHY.iter().copied());

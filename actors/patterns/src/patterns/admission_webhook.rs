@@ -86,6 +86,17 @@ const DENIED: &str = "admission webhook ";
 /// Why a webhook does not answer, in lower case, and what to do; the first that fits decides.
 const CAUSES: &[(&[&str], &str, &str)] = &[
     (
+        // Go has one sentence for both ends of a certificate's time, and the comparison behind it.
+        &["z is before "],
+        "its certificate is not valid yet",
+        "compare the clocks of the API server and of who issued its certificate",
+    ),
+    (
+        &["has expired", "certificate expired"],
+        "its certificate has expired",
+        "renew its certificate, and see why what renews it did not",
+    ),
+    (
         &["x509", "certificate"],
         "its certificate is not trusted",
         "renew its certificate, and the caBundle of its configuration",
@@ -128,6 +139,18 @@ impl Pattern for Detector {
             .into_iter()
             .filter_map(|((name, is_down), refusals)| draft(view, &name, is_down, &refusals))
             .collect()
+    }
+}
+
+/// Quotes why a webhook denies: its policies speak in several lines, and of each rule by itself.
+fn denial(refusal: &Event) -> String {
+    const CHARS_MAX: usize = 400;
+    let said = refusal.message().split_once(" denied the request:").map(|(_, why)| why);
+    let words = said.map(|why| why.split_whitespace().collect::<Vec<_>>().join(" "));
+    let words = words.map(|why| why.trim_start_matches([';', ' ']).to_owned());
+    match words.filter(|why| !why.is_empty()) {
+        Some(why) => format!("\"{}\"", why.chars().take(CHARS_MAX).collect::<String>()),
+        None => quote(refusal),
     }
 }
 
@@ -175,7 +198,7 @@ fn draft(view: &View<'_>, name: &str, is_down: bool, refusals: &[&Event]) -> Opt
         return Some(
             draft
                 .title(format!("admission webhook {name} denies the pods of {who}"))
-                .because(format!("{name} answered and said no: {}", quote(root)))
+                .because(format!("{name} answered and denied the request: {}", denial(root)))
                 .advise("change what the message names, or the policy behind the webhook"),
         );
     }
@@ -185,6 +208,8 @@ fn draft(view: &View<'_>, name: &str, is_down: bool, refusals: &[&Event]) -> Opt
         .map_or(("it does not answer", "look at its pods and its log"), |(_, what, cure)| {
             (*what, *cure)
         });
+    let emptied = refusals.iter().find_map(|refusal| refusal.attributes.text(keys::CHANGED));
+    let what = emptied.map_or_else(|| what.to_owned(), |emptied| format!("{what} ({emptied})"));
     let draft = draft
         .title(format!("admission webhook {name} keeps {who} from its pods: {what}"))
         .because(format!(
@@ -211,7 +236,17 @@ mod tests {
     #[test]
     fn why_it_does_not_answer_is_named_and_its_service_touched() {
         let cases = [
-            ("x509: certificate has expired or is not yet valid", "not trusted"),
+            ("x509: certificate signed by unknown authority", "not trusted"),
+            (
+                "x509: certificate has expired or is not yet valid: current time \
+                 2026-01-02T05:48:12Z is after 2026-01-01T22:00:00Z",
+                "has expired",
+            ),
+            (
+                "x509: certificate has expired or is not yet valid: current time \
+                 2026-01-02T05:48:12Z is before 2026-01-03T22:00:00Z",
+                "not valid yet",
+            ),
             ("dial tcp 10.0.0.1:443: connect: connection refused", "nobody listens"),
             ("service \\\"policy\\\" not found", "does not exist"),
             ("context deadline exceeded", "in time"),
@@ -224,6 +259,29 @@ mod tests {
             let service = Entity::Service { namespace: "sys".into(), name: "policy".into() };
             assert!(draft.touches().contains(&service));
         }
+    }
+
+    #[test]
+    fn what_is_known_of_the_pods_behind_it_is_named() {
+        let words = "no endpoints available for service \\\"policy\\\"";
+        let story =
+            format!("{} tapio.changed=\"Deployment sys/policy is scaled to 0\"", down(words));
+        let draft = one!(Detector, &story).unwrap();
+        let want = "nobody listens behind its service (Deployment sys/policy is scaled to 0)";
+        assert!(draft.headline().ends_with(want), "{}", draft.headline());
+        assert!(draft.root_cause().contains(want), "{}", draft.root_cause());
+    }
+
+    #[test]
+    fn why_it_denies_is_quoted_to_its_end() {
+        let why = format!("{} images may only come from registry.io", "rule x ".repeat(30));
+        let story = format!(
+            "0s a/x%b ObjectEvent reason=FailedCreate msg=\"Error creating: admission webhook \
+             \\\"v\\\" denied the request: ; {why}\""
+        );
+        let draft = one!(Detector, &story).unwrap();
+        let cause = draft.root_cause();
+        assert!(cause.contains("request: \"rule x") && cause.ends_with("registry.io\""), "{cause}");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     Gravity, Scene,
-    gravity::{gravity, is_final},
+    gravity::{gravity, is_final, quote_gravest},
     last_words::quote,
     witness::{by_owner, count, times},
     wording::line,
@@ -214,7 +214,7 @@ fn kinds<'a>(errors: impl Iterator<Item = &'a Event>) -> BTreeMap<&'a str, (i64,
 
 fn named(kinds: &[(i64, &Event)]) -> String {
     let named = kinds.iter().take(NAMED_MAX);
-    let named = named.map(|(number, last)| format!("{}{}", quote(last), times(*number)));
+    let named = named.map(|(number, last)| format!("{}{}", quote_gravest(last), times(*number)));
     named.collect::<Vec<_>>().join("; ")
 }
 
@@ -276,7 +276,7 @@ fn draft(owner: Entity, errors: &[&Event], others: &str) -> Option<Draft> {
     let draft = Draft::new(owner, EvidenceClass::CoOccurrence, root, quote(root))
         .touching(&root.place)
         .sure(SURE)
-        .title(format!("{who} {writes}: {}", quote(root)))
+        .title(format!("{who} {writes}: {}", quote_gravest(root)))
         .because(format!("{share} are errors: {}{others}", named(&kinds)))
         .advise("read what its log said before the first of them: kubectl logs POD")
         .advise("compare its version and configuration with those before: kubectl rollout history")

@@ -126,6 +126,9 @@ const UNTRUSTED: &[&str] = &[
 /// Parts of keys and names under which certificates are kept, in lower case.
 const KEPT_IN: &[&str] = &["ca.", "ca-", "crt", "cert", "pem", "tls", "trust"];
 
+/// What a cloud's API says of a refusal, with the names of who asked and of what.
+const REASON_CHARS_MAX: usize = 640;
+
 /// One complaint may be of an attempt that the next one made good.
 const COMPLAINTS_MIN: i64 = 2;
 
@@ -170,16 +173,27 @@ fn of_objects(view: &View<'_>) -> Vec<Draft> {
     }
     let draft = |(object, events): (Entity, Vec<&Event>)| {
         let root = *events.first()?;
-        let said = quote(root);
-        let draft = Draft::new(object.clone(), EvidenceClass::ObjectStatus, root, said.clone())
+        let draft = Draft::new(object.clone(), EvidenceClass::ObjectStatus, root, quote(root))
             .touching(&root.place)
             .title(format!("{object} is expired"))
-            .because(format!("{object} says that its time is over: {said}"))
+            .because(format!("{object} says that its time is over: {}", whole(root)))
             .advise("see why it was not renewed: kubectl describe its CertificateRequest and Order")
             .rule_out("object_stuck", "it was there, and its time is over", &[root]);
         Some(events.iter().fold(draft, |draft, event| draft.symptom(event, quote(event))))
     };
     objects.into_iter().filter_map(draft).collect()
+}
+
+/// Quotes what an object says, and what was to renew it: why it could not stands in the middle of
+/// that, between who asked and what was asked for.
+fn whole(event: &Event) -> String {
+    let said = event.message().lines().next().unwrap_or_default();
+    match said.rsplit_once("; ") {
+        Some((made, own)) if said.chars().count() <= REASON_CHARS_MAX => {
+            format!("\"{own}\"; it was not renewed: \"{made}\"")
+        }
+        Some(_) | None => quote(event),
+    }
 }
 
 fn flaw(event: &Event) -> Option<Flaw> {
@@ -329,6 +343,22 @@ mod tests {
             let title = draft.as_ref().map(Draft::headline).unwrap_or_default();
             assert!(title.ends_with(want) && draft.is_some() != want.is_empty(), "{title}");
         }
+    }
+
+    #[test]
+    fn why_a_certificate_was_not_renewed_is_quoted_whole() {
+        let why = format!("Challenge tls-1: pending: {} denied: AccessDenied", "a".repeat(300));
+        let story = |said: &str| {
+            format!(
+                "0s shop/x ObjectEvent reason=CertificateNotReady okind=Certificate oname=tls \
+                 msg=\"{said}\""
+            )
+        };
+        let draft = one!(Detector, &story(&format!("{why}; Expired: it expired"))).unwrap();
+        let want = format!("over: \"Expired: it expired\"; it was not renewed: \"{why}\"");
+        assert!(draft.root_cause().ends_with(&want), "{}", draft.root_cause());
+        let draft = one!(Detector, &story("Expired: it expired")).unwrap();
+        assert!(draft.root_cause().ends_with("over: \"Expired: it expired\""));
     }
 
     #[test]

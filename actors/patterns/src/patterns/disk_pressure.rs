@@ -12,12 +12,12 @@
 use std::collections::BTreeMap;
 
 use tapio_engine::{Draft, Pattern, Spec, View};
-use tapio_model::{Entity, Event, Kind, Text};
+use tapio_model::{Entity, Event, Kind, Text, keys};
 
 use super::disk_full;
 use crate::{
     Scene,
-    node_state::{Eviction, class, eviction, left},
+    node_state::{Eviction, class, eviction, left, reason},
     shortage::{Resource, Shortage},
     witness::quoted,
 };
@@ -139,6 +139,13 @@ fn of_node(view: &View<'_>, shortage: &Shortage<'_>) -> Option<Draft> {
         )
         .advise("Rotate logs, prune images, and set ephemeral-storage requests and limits.")
         .rule_out("memory_eviction", "the kubelet names the disk", &shortage.evicted);
+    let draft = match greediest(view, shortage.node) {
+        Some(who) => {
+            let said = draft.root_cause().trim_end_matches('.').to_owned();
+            draft.because(format!("{said}; {who}."))
+        }
+        None => draft,
+    };
     let refused: Vec<_> = refused(view, shortage.node).collect();
     let draft = refused.iter().fold(draft, |draft, event| {
         // What the refused writes alone would have told is this.
@@ -151,6 +158,44 @@ fn of_node(view: &View<'_>, shortage: &Shortage<'_>) -> Option<Draft> {
         "the node reports pressure: it is its own disk, not a volume",
         &shortage.pressed,
     ))
+}
+
+/// Names the container that used most of the disk, by what the kubelet said when it evicted pods:
+/// `Container logs was using 43281964Ki, request is 0`.
+fn greediest(view: &View<'_>, node: Option<&Text>) -> Option<String> {
+    let told = view.events().filter(|event| {
+        let is_word = event.kind == Kind::ObjectEvent && reason(event) == "Evicted";
+        (is_word || event.kind == Kind::PodEvicted)
+            && event.place.node.as_ref() == node
+            && event.message().contains("ephemeral-storage")
+    });
+    let used = told.flat_map(|event| {
+        let pieces = event.message().split("ontainer ").skip(1);
+        pieces.filter_map(move |piece| {
+            let (name, rest) = piece.split_once(" was using ")?;
+            let amount = rest.split([',', ' ']).next()?;
+            let is_free = rest.contains("request is 0,") || rest.contains("request is 0.");
+            Some((kib(amount)?, name, (amount, is_free), event))
+        })
+    });
+    let (_, name, (amount, is_free), event) = used.max_by_key(|(kib, name, ..)| (*kib, *name))?;
+    let text = |key| event.attributes.text(key);
+    let pod = match text(keys::OBJECT_NAMESPACE).zip(text(keys::OBJECT_NAME)) {
+        Some((namespace, pod)) => format!("{namespace}/{pod}"),
+        None => event.place.label(),
+    };
+    let request = if is_free { ", and requests none" } else { "" };
+    Some(format!("container {name} of {pod} used {amount} of it{request}"))
+}
+
+/// Reads an amount of bytes in KiB: `43281964Ki`, `9Gi`, `1024`.
+fn kib(amount: &str) -> Option<u64> {
+    const UNITS: &[(&str, u64)] = &[("Ki", 1), ("Mi", 1 << 10), ("Gi", 1 << 20), ("Ti", 1 << 30)];
+    let unit = UNITS.iter().find_map(|(unit, kib)| Some((amount.strip_suffix(unit)?, *kib)));
+    match unit {
+        Some((number, kib)) => number.parse::<u64>().ok()?.checked_mul(kib),
+        None => amount.parse::<u64>().ok().map(|bytes| bytes / 1_024),
+    }
 }
 
 fn refused<'a>(view: &View<'a>, node: Option<&Text>) -> impl Iterator<Item = &'a Event> {
@@ -198,6 +243,39 @@ mod tests {
             name: "sda1".into(),
         };
         assert!(draft.touches().contains(&disk));
+    }
+
+    #[test]
+    fn who_used_most_of_it_is_named() {
+        let evicted = |pod: &str, said: &str| {
+            format!(
+                "1s {pod}@n1 PodEvicted reason=Evicted msg=\"The node was low on resource: \
+                 ephemeral-storage. Threshold quantity: 1Gi, available: 7Mi. {said}\"; "
+            )
+        };
+        let story = [
+            &*evicted("a/b", "Container b was using 900Mi, request is 1Gi. "),
+            &*evicted(
+                "a/c",
+                "Container x was using 40Ki, request is 0, has larger consumption. \
+                Container c was using 9Gi, request is 0, has larger consumption of it.",
+            ),
+            PRESSED,
+        ];
+        let [draft] = &told!(Detector, &story.concat())[..] else { panic!("one node") };
+        let want = "; container c of a/c used 9Gi of it, and requests none.";
+        assert!(draft.root_cause().ends_with(want), "{}", draft.root_cause());
+        let of_node = format!(
+            "1s node:n1 ObjectEvent reason=Evicted sev=info okind=Pod oname=c \
+             tapio.object.namespace=a msg=\"low on resource: ephemeral-storage. Container c was \
+             using 43281964Ki, request is 5Gi.\"; {PRESSED}"
+        );
+        let [draft] = &told!(Detector, &of_node)[..] else { panic!("one node") };
+        let want = "container c of a/c used 43281964Ki of it.";
+        assert!(draft.root_cause().ends_with(want), "{}", draft.root_cause());
+        let other = of_node.replace("ephemeral-storage", "memory");
+        let [draft] = &told!(Detector, &other)[..] else { panic!("one node") };
+        assert!(!draft.root_cause().contains("used"), "{}", draft.root_cause());
     }
 
     #[test]

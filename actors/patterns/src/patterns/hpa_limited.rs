@@ -5,6 +5,7 @@
 //! nothing wrong is what a maximum is for.
 //! Root: the condition that turned, else the autoscaler's first Event.
 //! Not this: `traffic_surge` (far more requests came than before: the maximum only shows it);
+//! `quota_refused` and others that refuse pods (it has not got what it may have);
 //! `rbac_denied` (it may not read the metrics); `unschedulable` (it added replicas that find no
 //! node); pods that begin have no metrics yet.
 //! First look: `kubectl describe hpa -n NAMESPACE`, then `kubectl top pods` for the metrics
@@ -15,7 +16,7 @@ use std::{collections::BTreeMap, time::Duration};
 use tapio_engine::{Draft, Pattern, Spec, View};
 use tapio_model::{Entity, Event, EvidenceClass, Kind, Value, keys};
 
-use super::quota_refused::whose;
+use super::quota_refused::{is_failed_create, is_made_good, whose};
 use crate::{
     Scene,
     last_words::quote,
@@ -253,7 +254,11 @@ fn told_maxed(view: &View<'_>, subject: Entity, root: &Event) -> Option<Draft> {
     });
     let short: Vec<_> = view.events().filter(is_of).filter(|event| is_short(event)).collect();
     let uses = above_target(root);
-    if is_over || (short.is_empty() && uses.is_none()) {
+    // Where its pods are refused the maximum is not what keeps it.
+    let is_refused = view
+        .events()
+        .any(|event| is_of(&event) && is_failed_create(event) && !is_made_good(view, event));
+    if is_over || is_refused || (short.is_empty() && uses.is_none()) {
         return None;
     }
     let who = whose(&root.place);
@@ -404,6 +409,7 @@ mod tests {
             SHORT,
             "0s shop/x ObjectEvent reason=SuccessfulRescale okind=HorizontalPodAutoscaler oname=c",
             "0s shop/x%cart ScalingLimited condition=AbleToScale status=false",
+            &*format!("{MAXED}; {SHORT}; 2s shop/x%cart ObjectEvent reason=FailedCreate msg=no"),
         ] {
             assert_eq!(one!(Detector, story), None, "{story}");
         }

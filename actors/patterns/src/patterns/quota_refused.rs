@@ -43,6 +43,13 @@ pub(crate) const SCENES: &[Scene] = &[
         3s shop/x%cart ObjectEvent reason=FailedCreate sev=error msg=\"Error creating: pods \\\"cart-7f6b8d9c4-aaaaa\\\" is forbidden: violates PodSecurity \\\"restricted:latest\\\"\"",
     ),
     Scene::cause(
+        "quota_refused",
+        "an autoscaler at its maximum, and the quota refuses what it may add",
+        "0s shop/x%cart ScalingLimited condition=ScalingLimited status=true reason=TooManyReplicas okind=HorizontalPodAutoscaler oname=cart tapio.desired=6 ratio=1.5
+        1s shop/x%cart ObjectEvent reason=FailedCreate sev=error count=2 msg=\"Error creating: pods \\\"cart-a\\\" is forbidden: exceeded quota: small, requested: pods=1\"
+        2s shop/x%cart ObjectEvent reason=FailedCreate sev=error count=2 msg=\"Error creating: pods \\\"cart-b\\\" is forbidden: exceeded quota: small, requested: pods=1\"",
+    ),
+    Scene::cause(
         "unschedulable",
         "the pod exists and finds no node",
         "0s shop/cart-1%cart ObjectEvent reason=FailedScheduling sev=warn msg=\"0/3 nodes are available: 3 Insufficient memory.\"
@@ -86,6 +93,7 @@ const SPEC: Spec = Spec {
         "job_failed",
         "init_deadlock",
         "admission_webhook",
+        "hpa_limited",
     ],
 };
 

@@ -1,6 +1,6 @@
 //! Somebody scaled a workload to zero or deleted it, and others still call it.
 //!
-//! Evidence: a workload was scaled to no pod, or all its pods were stopped and its service has no
+//! Evidence: a workload was scaled to no pod or wants none, or all its pods were stopped and its service has no
 //! endpoint left, no version of it came instead, and callers are refused, get no answer or find no
 //! name only since. The change alone is no evidence: nobody may need it any more.
 //! Root: the word of the controller that scaled it, else the first pod that was stopped.
@@ -42,6 +42,26 @@ pub(crate) const SCENES: &[Scene] = &[
          3s shop/cart-7f6b8d9c4-x2kq9/cart@n1%cart ContainerTerminated sev=info exit=143 reason=Error trace=1
          4s shop/checkout-1/checkout@n1%checkout SynRetransmit addr=10.42.0.9 port=8080 peer=cart count=3 trace=2
          9s shop/checkout-1/checkout@n1%checkout ConnectTimeout addr=10.42.0.9 port=8080 peer=cart trace=2"#,
+    ),
+    Scene::cause(
+        "scaled_away",
+        "a StatefulSet wants no pod any more, of which no controller says that it scales",
+        r#"0s shop/x%StatefulSet/db ObjectEvent sev=info reason=ScaledToZero tapio.desired=0 msg="StatefulSet db was scaled from 1 replicas to 0" trace=1
+         4s shop/checkout-1/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=5432 peer=db trace=2
+         5s shop/checkout-1/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=5432 peer=db trace=2
+         9s shop/checkout-1/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=5432 peer=db trace=2"#,
+    ),
+    Scene::cause(
+        "connection_failed",
+        "a client was refused long before a StatefulSet wants no pod any more",
+        r#"0s shop/checkout-1/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=5432 peer=db trace=2
+         9s shop/checkout-1/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=5432 peer=db trace=2
+         9s shop/x%StatefulSet/db ObjectEvent sev=info reason=ScaledToZero tapio.desired=0 msg="StatefulSet db was scaled from 1 replicas to 0" trace=1
+         14s shop/checkout-1/checkout@n1%checkout ConnectRefused addr=10.96.0.12 port=5432 peer=db trace=2"#,
+    ),
+    Scene::healthy(
+        "at zero for long, and nobody needs it",
+        r#"0s shop/x%StatefulSet/db ObjectEvent sev=info reason=ScaledToZero tapio.desired=0 msg="StatefulSet db is scaled to 0 replicas""#,
     ),
     Scene::cause(
         "connection_failed",
@@ -123,10 +143,20 @@ impl Pattern for Detector {
     }
 }
 
-/// Says whether a controller says that it lets no pod of a template run. Of a rollout it says so too.
+/// Says whether a workload wants no pod, or a controller lets none of a template run. Of a rollout it
+/// says so too.
 fn is_scaled_to_zero(event: &Event) -> bool {
     let said = event.message();
-    event.kind == Kind::ObjectEvent && said.starts_with("Scaled down") && said.ends_with(" to 0")
+    // The count before stands before or behind, by the controller's version.
+    let is_said = || {
+        said.starts_with("Scaled down") && (said.ends_with(" to 0") || said.contains(" to 0 from "))
+    };
+    event.kind == Kind::ObjectEvent && (is_emptied(event) || is_said())
+}
+
+/// Says whether the workload itself says that it is to have no pod: no version of it runs, then.
+fn is_emptied(event: &Event) -> bool {
+    event.attributes.text(keys::REASON) == Some("ScaledToZero")
 }
 
 fn is_scaled_up(event: &Event) -> bool {
@@ -156,7 +186,8 @@ fn is_gone(view: &View<'_>, change: &Event) -> bool {
         let is_new = || hash.is_none_or(|hash| !change.message().contains(hash));
         let begins = matches!(event.kind, Kind::ContainerStarted | Kind::PodScheduled)
             || (event.kind == Kind::PodReadiness && is_ready());
-        (event.kind == Kind::RolloutStarted && is_new())
+        let is_in_its_place = || is_new() && (is_after || !is_emptied(change));
+        (event.kind == Kind::RolloutStarted && is_in_its_place())
             || (event.kind == Kind::ObjectEvent && is_after && is_scaled_up(event))
             || (begins && event.time > change.time)
             || matches!(event.kind, Kind::PodEvicted | Kind::OomKill | Kind::ContainerWaiting)
@@ -166,7 +197,9 @@ fn is_gone(view: &View<'_>, change: &Event) -> bool {
 
 fn draft(view: &View<'_>, workload: &Entity, change: &Event) -> Draft {
     let is_said = change.kind == Kind::ObjectEvent;
-    let (what, class) = if is_said {
+    let (what, class) = if is_emptied(change) {
+        ("is scaled to zero", EvidenceClass::ObjectStatus)
+    } else if is_said {
         ("was scaled to zero", EvidenceClass::EventText)
     } else {
         ("was stopped, and nothing came instead", EvidenceClass::ObjectStatus)
@@ -228,6 +261,15 @@ mod tests {
         assert!(
             one!(Detector, &[ZERO, "0s shop/x%cart RolloutStarted hash=old"].concat()).is_some()
         );
+        let emptied = "30s shop/x%cart ObjectEvent reason=ScaledToZero msg=\"it is scaled to 0\"\n";
+        for (other, is_it) in [
+            ("0s shop/x%cart RolloutStarted hash=newer", true),
+            ("33s shop/x%cart RolloutStarted hash=newer", false),
+            ("33s shop/cart-2/cart%cart ContainerStarted", false),
+        ] {
+            assert_eq!(one!(Detector, &[emptied, other].concat()).is_some(), is_it, "{other}");
+        }
+        assert!(one!(Detector, &ZERO.replace("to 0", "to 0 from 2")).is_some());
         assert_eq!(one!(Detector, STOP), None, "a pod that stops is everyday");
         assert_eq!(one!(Detector, &ZERO.replace("to 0", "to 1")), None);
     }

@@ -326,7 +326,8 @@ fn leaves(event: &Event) -> bool {
 pub(super) fn is_scaled_down(event: &Event) -> bool {
     let reason = event.attributes.text(keys::REASON);
     event.kind == Kind::ObjectEvent
-        && (reason == Some("SuccessfulDelete") || event.message().starts_with("Scaled down"))
+        && (matches!(reason, Some("SuccessfulDelete" | "ScaledToZero"))
+            || event.message().starts_with("Scaled down"))
 }
 
 fn describe(event: &Event) -> String {

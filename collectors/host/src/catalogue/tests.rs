@@ -245,6 +245,12 @@ fn what_is_trouble_however_calmly_it_is_said() {
     check(
         Writer::CalmProcess,
         &[
+            ("Can't see a majority of the set, relinquishing primary", Kind::Log, &[]),
+            (
+                "Not starting an election: Not standing for election because I cannot see a majority",
+                Kind::Log,
+                &[],
+            ),
             (
                 r#"I0102 15:04:05.0 1 eviction_manager.go:369] "Eviction manager: attempting to reclaim" resourceName="memory""#,
                 Kind::NodeCondition,

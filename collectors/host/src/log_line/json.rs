@@ -10,15 +10,20 @@ const LEVEL: [&str; 8] =
     ["level", "severity", "lvl", "log.level", "loglevel", "LogLevel", "Level", "@l"];
 const MESSAGE: [&str; 7] = ["message", "msg", "log", "event", "body", "Message", "@m"];
 const TEMPLATE: [&str; 1] = ["@mt"];
-const TIME: [&str; 7] = ["time", "timestamp", "ts", "@timestamp", "asctime", "Timestamp", "@t"];
+const TIME: [&str; 8] =
+    ["time", "timestamp", "ts", "@timestamp", "asctime", "Timestamp", "@t", "t.$date"];
 const TRACE: [&str; 5] = ["trace_id", "traceId", "trace.id", "traceid", "@tr"];
 const SPAN: [&str; 5] = ["span_id", "spanId", "span.id", "spanid", "@sp"];
 const LOGGER: [&str; 7] =
     ["logger", "logger_name", "log.logger", "loggerName", "name", "SourceContext", "Category"];
-const ERROR: [&str; 4] = ["error", "err", "exception", "cause"];
+const ERROR: [&str; 6] = ["error", "err", "exception", "cause", "attr.error", "attr.reason"];
 /// How other names end under which lines keep what went wrong, in lower case.
 const ERROR_ENDS: [&str; 6] =
     ["error", "exception", "error_message", "errormessage", "errmsg", "failure_reason"];
+/// Where an error that is an object says what it is.
+const SAID: [&str; 4] = ["message", "msg", "reason", "errmsg"];
+/// What says more of a line that is a warning at least; calm ones describe anything there.
+const DETAIL: [&str; 3] = ["detail", "error_description", "reason"];
 const ERROR_TYPE: [&str; 4] = ["error.type", "exception.type", "exc_type", "errorType"];
 const STACK: [&str; 10] = [
     "@x",
@@ -40,7 +45,12 @@ pub(super) fn read(text: &str) -> Option<LogLine> {
         return None;
     }
     let Value::Object(fields) = serde_json::from_str(trimmed).ok()? else { return None };
-    let error = Failure::read(&fields);
+    let severity = first(&fields, &LEVEL).and_then(severity).or_else(|| letter(&fields));
+    let mut error = Failure::read(&fields);
+    if severity.is_some_and(|severity| severity >= Severity::Warn) {
+        let detail = || first_text(&fields, &DETAIL).map(str::to_owned);
+        error.message = error.message.or_else(detail);
+    }
     let said = first_text(&fields, &MESSAGE).map(str::to_owned);
     let said = said.or_else(|| Some(rendered(first_text(&fields, &TEMPLATE)?, &fields)));
     let message = match (said, &error.message) {
@@ -52,7 +62,7 @@ pub(super) fn read(text: &str) -> Option<LogLine> {
         (None, None) => trimmed.to_owned(),
     };
     let mut line = LogLine::new(message);
-    line.severity = first(&fields, &LEVEL).and_then(severity);
+    line.severity = severity;
     line.time = first(&fields, &TIME).and_then(time);
     line.trace = trace(&fields);
     line.logger = first_text(&fields, &LOGGER).map(str::to_owned);
@@ -74,7 +84,7 @@ impl Failure {
         let mut failure = match first(fields, &ERROR) {
             Some(Value::String(text)) => Self { message: Some(text.clone()), ..Self::default() },
             Some(Value::Object(inner)) => Self {
-                message: first_text(inner, &["message", "msg"]).map(str::to_owned),
+                message: first_text(inner, &SAID).map(str::to_owned),
                 class: first_text(inner, &["type", "class", "kind", "name", "exception_class"])
                     .map(str::to_owned),
                 stack: first_text(inner, &STACK).map(str::to_owned),
@@ -114,8 +124,27 @@ fn ending(fields: &Map<String, Value>) -> Option<&str> {
         let key = key.to_ascii_lowercase();
         ERROR_ENDS.iter().any(|end| key.ends_with(end))
     };
-    let mut found = fields.iter().filter(|(key, _)| is_error(key));
-    found.find_map(|(_, value)| value.as_str().filter(|text| !text.trim().is_empty()))
+    let mut errors = fields.iter().filter(|(key, _)| is_error(key)).map(|(_, value)| value);
+    errors.find_map(|error| {
+        let text = error.as_str().or_else(|| first_text(error.as_object()?, &SAID));
+        text.filter(|text| !text.trim().is_empty())
+    })
+}
+
+/// Reads the level of a mongod's lines, which have a letter for it and always name component and
+/// context.
+///
+/// # Source
+/// <https://www.mongodb.com/docs/manual/reference/log-messages/>
+fn letter(fields: &Map<String, Value>) -> Option<Severity> {
+    let is_mongo = fields.contains_key("c") && fields.contains_key("ctx");
+    match fields.get("s")?.as_str().filter(|_| is_mongo)? {
+        "F" => Some(Severity::Fatal),
+        "E" => Some(Severity::Error),
+        "W" => Some(Severity::Warn),
+        "I" => Some(Severity::Info),
+        _ => Some(Severity::Debug),
+    }
 }
 
 /// Fills a message template in: `Geocoder returned {Status} for {City:l}`.

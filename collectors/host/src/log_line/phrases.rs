@@ -3,7 +3,7 @@
 //! # Source
 //! `strerror` and `gai_strerror` of glibc and musl; `nslookup.c` and `xconnect.c` of busybox; Go
 //! `net`, `syscall`, `runtime/os_linux.go`;
-//! Python `socket`, `threading`, urllib3 `exceptions.py`; Node.js `lib/internal/fs/watchers.js`,
+//! Python `socket`, `threading`, urllib3 `exceptions.py`, redis-py `connection.py`; Node.js `lib/internal/fs/watchers.js`,
 //! libuv; the JDK's `jvm.cpp`, `LinuxWatchService.java`; .NET `FileSystemWatcher.Linux.cs`; libpq
 //! `fe-misc.c`; the Cassandra driver's `BusyPoolException.java`.
 
@@ -163,6 +163,7 @@ const PHRASES: &[Phrase] = &[
     phrase("connect timed out", Kind::ConnectTimeout, "ETIMEDOUT"),
     phrase("etimedout", Kind::ConnectTimeout, "ETIMEDOUT"),
     phrase("connection timeout", Kind::ConnectTimeout, "ETIMEDOUT").without(IDLE).of_something(),
+    phrase("timeout connecting to server", Kind::ConnectTimeout, "ETIMEDOUT").of_something(),
     phrase("timeout expired", Kind::ConnectTimeout, "ETIMEDOUT").with(&["connection to server at"]),
     phrase("no available connection", Kind::ConnectTimeout, "ETIMEDOUT")
         .with(&["tried: "])

@@ -111,6 +111,22 @@ fn what_failed_is_read_wherever_a_logger_puts_it() {
             Some(Severity::Error),
             "boom",
         ),
+        (
+            r#"{"level":"ERROR","msg":"bulk failed","first_error":{"type":"block","reason":"index is read-only"}}"#,
+            Some(Severity::Error),
+            "bulk failed: index is read-only",
+        ),
+        (
+            r#"{"level":"error","message":"request failed","detail":"No such intent"}"#,
+            Some(Severity::Error),
+            "request failed: No such intent",
+        ),
+        (r#"{"level":"info","message":"done","detail":"all"}"#, Some(Severity::Info), "done"),
+        (
+            r#"{"t":{"$date":"2026-01-02T03:00:16.663+00:00"},"s":"I","c":"REPL","ctx":"a","msg":"Heartbeat failed","attr":{"error":{"code":6,"errmsg":"refused"}}}"#,
+            Some(Severity::Info),
+            "Heartbeat failed: refused",
+        ),
         (r#"{"@mt":"open { and {Name"}"#, None, "open { and {Name"),
     ];
     for (line, severity, message) in cases {

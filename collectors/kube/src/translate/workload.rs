@@ -22,6 +22,9 @@ use super::{
 /// ReplicaSet a new one.
 const REVISION: &str = "deployment.kubernetes.io/revision";
 
+/// The reason of a workload that is to have no pod.
+const SCALED_TO_ZERO: &str = "ScaledToZero";
+
 /// A ReplicaSet is older than its pods. Both bear whole seconds, and a tie would let a pod of the
 /// new template seem older than the rollout.
 const LEAD: Duration = Duration::from_millis(1);
@@ -31,9 +34,14 @@ impl Translate for Deployment {
         let Some(seen) = Seen::of(before, after, context).filter(|seen| !seen.is_gone) else {
             return Vec::new();
         };
+        let replicas = |object: &Self| object.spec.as_ref()?.replicas;
+        let mut told: Vec<Unbound> = emptied(&seen, "Deployment", replicas).into_iter().collect();
+        // Of what is to have no pod a stalled rollout of long ago is no trouble.
+        if seen.is_found() && replicas(seen.last) == Some(0) {
+            return told;
+        }
         let template = |object: &'_ Self| object.spec.as_ref().map(|spec| spec.template.clone());
         let now = template(seen.last);
-        let mut told = Vec::new();
         if seen.before.and_then(template) != now {
             told.extend(generation(&seen, "Deployment", now.as_ref()));
         }
@@ -147,7 +155,8 @@ impl Translate for StatefulSet {
             object.status.as_ref()?.update_revision.clone().filter(|name| !name.is_empty())
         };
         let now = template(seen.last);
-        let mut told = Vec::new();
+        let replicas = |object: &Self| object.spec.as_ref()?.replicas;
+        let mut told: Vec<Unbound> = emptied(&seen, "StatefulSet", replicas).into_iter().collect();
         if seen.before.and_then(template) != now {
             told.extend(generation(&seen, "StatefulSet", now.as_ref()));
         }
@@ -180,6 +189,34 @@ impl Translate for DaemonSet {
         let told = is_new.then(|| generation(&seen, "DaemonSet", now.as_ref())).flatten();
         told.into_iter().collect()
     }
+}
+
+/// Tells that a workload is to have no pod: somebody scaled it to zero, or it is found so.
+fn emptied<K: Metadata<Ty = ObjectMeta>>(
+    seen: &Seen<'_, K>,
+    kind: &str,
+    replicas: impl Fn(&K) -> Option<i32>,
+) -> Option<Unbound> {
+    let was = seen.before.map(|before| replicas(before).unwrap_or(1));
+    if replicas(seen.last) != Some(0) || was == Some(0) {
+        return None;
+    }
+    let time = seen.time(None);
+    let generation = seen.meta().generation;
+    let number = generation.map(|number| number.to_string()).unwrap_or_default();
+    let said = match was {
+        Some(was) => format!("{kind} {} was scaled from {was} replicas to 0", seen.name()),
+        None => format!("{kind} {} is scaled to 0 replicas", seen.name()),
+    };
+    let event = seen
+        .event(Kind::ObjectEvent, time, &["emptied", &number])
+        .at(seen.workload_place(kind))
+        .rated(Severity::Info, 0.2, Class::Configuration)
+        .with(keys::REASON, SCALED_TO_ZERO)
+        .with_some(keys::GENERATION, generation)
+        .with(keys::DESIRED, 0)
+        .message(said);
+    seen.is_news(time).then_some(event)
 }
 
 /// Tells that a workload was given another template. A change of scale is a generation too, and no

@@ -24,14 +24,17 @@ mod calls;
 mod container;
 mod describe;
 mod digest;
+mod doors;
 mod duration;
 mod events;
 mod focus;
+mod greed;
 mod ingress;
 mod logs;
 pub(super) mod name;
 mod outline;
 mod rows;
+mod scale;
 mod section;
 mod standstill;
 mod table;
@@ -57,6 +60,7 @@ use self::{
     age::date,
     calls::Calls,
     digest::End,
+    doors::Doors,
     events::Desk,
     focus::{Focus, is_unwell},
     ingress::Ingresses,
@@ -287,14 +291,16 @@ impl<'a> Reading<'a> {
             add(&mut moment, bare_pod(&log.pod, &uids));
         }
         adopt(&mut moment);
+        scale::let_grow(&mut moment);
         for pod in moment.of_kind("Pod") {
             containers.insert(Name::of("Pod", pod), names(pod));
             limits.note(pod);
         }
         focus.narrow(&mut moment);
-        let (ties, calls) = (Ties::of(&moment), Calls::of(&moment));
+        let (ties, calls) = (Ties::of(&moment, &Doors::of(&logs)), Calls::of(&moment));
         let mut told = moment.tell(end, account);
         ties.complete(&mut told, &uids, end);
+        greed::complete(&mut told);
         told.events.extend(ingresses.tell(end));
         told.events.extend(standstill.tell(end));
         told.events.extend(usage.tell(&limits, &told.snapshot, (&uids, end)));

@@ -241,13 +241,20 @@ fn placed(snapshot: &Snapshot, object: &Object, told: &[Unbound]) -> Option<Unbo
 fn news(object: &Object, end: Timestamp) -> News {
     let created = object.json.pointer("/metadata/creationTimestamp").and_then(Json::as_str);
     let is_new = || created.and_then(parse).is_some_and(|at| end.since(at) <= RULE_AGE_MAX);
-    if STANDING.contains(&&*object.kind) {
+    if STANDING.contains(&&*object.kind) || is_emptied(&object.kind, &object.json) {
         News::Standing
     } else if RULES.contains(&&*object.kind) && (is_new() || denies(&object.json)) {
         News::Whole
     } else {
         News::Recent
     }
+}
+
+/// Says whether a workload is to have no pod. Of whoever calls it that is the trouble, since when
+/// ever it is so.
+pub(in crate::importers) fn is_emptied(kind: &str, json: &Json) -> bool {
+    matches!(kind, "Deployment" | "StatefulSet")
+        && json.pointer("/spec/replicas").and_then(Json::as_i64) == Some(0)
 }
 
 /// Says whether a network policy lets nothing out of the pods that it selects, or nothing in. As long

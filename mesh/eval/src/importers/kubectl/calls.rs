@@ -1,12 +1,16 @@
 //! Who the calls in logs are to: of the Services and network policies that were printed beside.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use serde_json::Value as Json;
 use tapio_collect::{Unbound, event_id};
 use tapio_model::{Class, Kind, Place, Severity, Source, Text, Timestamp, keys};
 
 use super::{
+    doors::addresses,
     focus::{is_named, owner_of},
     name::Name,
     ties::{Labels, labels, text},
@@ -47,9 +51,42 @@ struct Policy {
 /// Who is let in.
 #[derive(Debug)]
 struct Peer {
-    /// The labels of its namespace; `None` if it is the policy's own.
-    namespace: Option<Labels>,
+    /// Its namespace; `None` if it is the policy's own.
+    namespace: Option<Spaces>,
     pod: Labels,
+}
+
+/// Which namespaces a selector takes.
+#[derive(Debug)]
+enum Spaces {
+    /// By what alone is known of a namespace.
+    Named(Vec<String>),
+    /// By labels that nobody printed.
+    Unknown,
+}
+
+impl Spaces {
+    fn of(selector: &Json) -> Self {
+        const NAME: &str = "kubernetes.io/metadata.name";
+        let own = labels(selector, "/matchLabels").remove(NAME);
+        let rules = selector.get("matchExpressions").and_then(Json::as_array);
+        let rules = rules.into_iter().flatten().filter(|rule| {
+            let text = |field: &str| rule.get(field).and_then(Json::as_str);
+            (text("key"), text("operator")) == (Some(NAME), Some("In"))
+        });
+        let values = rules.filter_map(|rule| rule.get("values")?.as_array()).flatten();
+        let named: Vec<_> =
+            values.filter_map(|name| Some(name.as_str()?.to_owned())).chain(own).collect();
+        if named.is_empty() { Self::Unknown } else { Self::Named(named) }
+    }
+
+    /// Says whether a namespace may be one of them.
+    fn may_take(&self, namespace: &str) -> bool {
+        match self {
+            Self::Named(names) => names.iter().any(|name| name == namespace),
+            Self::Unknown => true,
+        }
+    }
 }
 
 impl Calls {
@@ -61,12 +98,23 @@ impl Calls {
             if let Some(address) = address.filter(|address| *address != "None") {
                 calls.addresses.insert(address.to_owned(), name.clone());
             }
+            let endpoints = service.pointer("/endpoints").and_then(Json::as_str);
+            for at in endpoints.into_iter().flat_map(addresses) {
+                calls.addresses.insert(at.ip().to_string(), name.clone());
+            }
             calls.selectors.insert(name, labels(service, "/spec/selector"));
+        }
+        for object in moment.objects().filter(|object| object.kind != "Pod") {
+            let known = addressees(&object.json, "/spec/template/spec/containers");
+            if !known.is_empty() {
+                let Name { namespace, name, .. } = Name::of(&object.kind, &object.json);
+                calls.variables.insert((namespace, name), known);
+            }
         }
         for pod in moment.of_kind("Pod") {
             let name = Name::of("Pod", pod);
             let name = (name.namespace, name.name);
-            calls.variables.insert(name.clone(), addressees(pod));
+            calls.variables.insert(name.clone(), addressees(pod, "/spec/containers"));
             calls.pods.insert(name, labels(pod, "/metadata/labels"));
         }
         let services = calls.selectors.keys();
@@ -80,6 +128,7 @@ impl Calls {
     /// do not let them in.
     pub(super) fn complete(&self, lines: &mut Vec<Unbound>, end: Timestamp) {
         self.name_peer(lines);
+        self.name_alike(lines);
         let mut told = BTreeMap::new();
         for line in lines.iter_mut() {
             let Some(called) = self.called(line) else { continue };
@@ -105,6 +154,31 @@ impl Calls {
         lines.extend(told.into_values().flat_map(|event| [before(&event), event]));
     }
 
+    /// Gives calls whose address nobody knows the known one of a line that says the same: what is told
+    /// in brief is told with the address of one of many.
+    fn name_alike(&self, lines: &mut [Unbound]) {
+        let words = |line: &Unbound| -> Option<String> {
+            let is_attempt = matches!(line.kind, Kind::ConnectRefused | Kind::ConnectTimeout);
+            let said = text(line, keys::MESSAGE).filter(|_| is_attempt)?;
+            Some(said.chars().filter(|letter| !letter.is_ascii_digit()).collect())
+        };
+        let address = |line: &Unbound| text(line, keys::PEER_ADDRESS).map(str::to_owned);
+        let is_known = |address: &String| self.addresses.contains_key(address);
+        let known: BTreeMap<String, String> = lines
+            .iter()
+            .filter_map(|line| words(line).zip(address(line).filter(is_known)))
+            .collect();
+        for line in lines.iter_mut() {
+            let is_other = address(line)
+                .is_some_and(|address| !is_known(&address) && address.parse::<Ipv4Addr>().is_ok());
+            let alike = words(line).filter(|_| is_other).and_then(|words| known.get(&words));
+            let attribute = line.attributes.iter_mut().find(|(key, _)| key == keys::PEER_ADDRESS);
+            if let Some(((_, value), alike)) = attribute.zip(alike) {
+                *value = alike.as_str().into();
+            }
+        }
+    }
+
     /// Says of complaints about a connection that name nobody whom their log speaks of, of those that
     /// the recording shows.
     fn name_peer(&self, lines: &mut [Unbound]) {
@@ -112,7 +186,7 @@ impl Calls {
             let said = text(line, keys::MESSAGE).unwrap_or_default().to_ascii_lowercase();
             let is_told = line.attributes.iter().any(|(key, _)| key == keys::SAMPLED);
             let is_attempt = matches!(line.kind, Kind::ConnectRefused | Kind::ConnectTimeout);
-            let is_about = is_attempt || said.contains("connect");
+            let is_about = is_attempt || said.contains("connect") || is_timeout(line);
             is_told && text(line, keys::PEER_ADDRESS).is_none() && is_about
         };
         let Some(place) = lines.iter().find(|line| is_open(line)).map(|line| line.place.clone())
@@ -132,9 +206,16 @@ impl Calls {
         let of_log = others.find(|(_, name)| is_spoken_of(name));
         // Else the only one that it was told of.
         let text_of = |text: &Option<Text>| text.as_deref().unwrap_or_default().to_owned();
-        let told_of = self.variables.get(&(text_of(&place.namespace), text_of(&place.pod)));
+        let variables = |name: String| self.variables.get(&(text_of(&place.namespace), name));
+        let told_of = variables(text_of(&place.pod)).filter(|known| !known.is_empty());
+        let told_of = told_of.or_else(|| variables(place.workload.as_ref()?.name.to_string()));
         let only = told_of.filter(|known| known.len() == 1).and_then(BTreeSet::first);
         for line in lines.iter_mut().filter(|line| is_open(line)) {
+            // Who says no more than that a connection took too long now says to whom.
+            let is_silence = of_log.is_none() && only.is_some() && is_timeout(line);
+            if is_silence {
+                line.kind = Kind::ConnectTimeout;
+            }
             if let Some((_, peer)) = of_log {
                 line.attributes.push((keys::PEER_ADDRESS.into(), peer.as_str().into()));
             } else if let Some((peer, port)) = only {
@@ -161,8 +242,15 @@ impl Calls {
     fn denies(&self, policy: &Policy, caller: &Place, called: &Name) -> bool {
         let of_service = self.selectors.get(called);
         let is_of = |labels: &Labels| policy.selector.iter().all(|pair| holds(labels, pair));
+        // Of a Service that nobody printed its pods bear the name.
+        let of_name = || {
+            let stem = format!("{}-", called.name);
+            let named =
+                |(of, pod): &(String, String)| *of == called.namespace && pod.starts_with(&stem);
+            self.pods.iter().any(|(name, labels)| named(name) && is_of(labels))
+        };
         let is_selected = policy.selector.is_empty()
-            || of_service.is_some_and(is_of)
+            || of_service.map_or_else(of_name, is_of)
             || policy.selector.values().any(|value| *value == called.name);
         let namespace = caller.namespace.as_deref().unwrap_or_default();
         let pod = caller.pod.as_deref().unwrap_or_default();
@@ -171,11 +259,7 @@ impl Calls {
         let is_let_in = policy.peers.iter().any(|peer| {
             let of_namespace = peer.namespace.as_ref().map_or_else(
                 || namespace == policy.name.namespace,
-                // Of a namespace its name alone is known.
-                |labels| {
-                    let name = labels.get("kubernetes.io/metadata.name");
-                    name.is_none_or(|name| name == namespace)
-                },
+                |spaces| spaces.may_take(namespace),
             );
             let of_pod = |(key, value): (&String, &String)| match own {
                 Some(own) => holds(own, (key, value)),
@@ -187,18 +271,43 @@ impl Calls {
     }
 }
 
-/// Reads whom the variables of a pod name with a port: `jdbc:mysql://db.internal:3306/shop`.
-fn addressees(pod: &Json) -> Addressees {
-    let containers = pod.pointer("/spec/containers").and_then(Json::as_array);
+/// Says whether an error says that a connection was not made in time.
+fn is_timeout(line: &Unbound) -> bool {
+    const WORDS: &[&str] = &[
+        "timeout connecting",
+        "connect timeout",
+        "timed out connecting",
+        "connection timed out",
+        "connect timed out",
+        "connection timeout",
+    ];
+    let said = [text(line, keys::MESSAGE), text(line, keys::STACKTRACE)];
+    said.into_iter().flatten().any(|said| {
+        let said = said.to_ascii_lowercase();
+        WORDS.iter().any(|words| said.contains(words))
+    })
+}
+
+/// Reads whom the variables of containers name with a port: `jdbc:mysql://db.internal:3306/shop`, or a
+/// host in one and its port in another, `DB_HOST` and `DB_PORT`.
+fn addressees(json: &Json, at: &str) -> Addressees {
+    let containers = json.pointer(at).and_then(Json::as_array);
     let lists = containers.into_iter().flatten().filter_map(|one| one.get("env")?.as_array());
-    let values = lists.flatten().filter_map(|one| one.get("value")?.as_str());
-    let named = values.filter_map(|value| {
+    let text = |one: &Json, field: &str| Some(one.get(field)?.as_str()?.to_owned());
+    let all: BTreeMap<String, String> =
+        lists.flatten().filter_map(|one| Some((text(one, "name")?, text(one, "value")?))).collect();
+    let pairs = all.iter().filter_map(|(name, host)| {
+        let port = all.get(&format!("{}_PORT", name.strip_suffix("_HOST")?))?;
+        let is_host = host.contains(char::is_alphabetic) && host != "localhost";
+        Some((host.clone(), port.parse().ok()?)).filter(|_| is_host && !host.contains([' ', '<']))
+    });
+    let named = all.values().filter_map(|value| {
         let rest = value.split_once("://")?.1.split(['/', '?', ',']).next()?;
         let (host, port) = rest.rsplit('@').next()?.split_once(':')?;
         let is_other = host.contains(char::is_alphabetic) && host != "localhost";
         Some((host.to_owned(), port.parse().ok()?)).filter(|_| is_other)
     });
-    named.collect()
+    named.chain(pairs).collect()
 }
 
 fn holds(labels: &Labels, (key, value): (&String, &String)) -> bool {
@@ -216,9 +325,7 @@ impl Policy {
             return None;
         }
         let peer = |peer: &&Json| Peer {
-            namespace: peer
-                .get("namespaceSelector")
-                .map(|_| labels(peer, "/namespaceSelector/matchLabels")),
+            namespace: peer.get("namespaceSelector").map(Spaces::of),
             pod: labels(peer, "/podSelector/matchLabels"),
         };
         let created = json.pointer("/metadata/creationTimestamp").and_then(Json::as_str);
@@ -251,100 +358,4 @@ impl Policy {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::importers::k8s_objects::moment::Detail;
-
-    fn calls(rule: &Json) -> Calls {
-        let mut moment = Moment::default();
-        let service = json!({ "metadata": { "namespace": "pay", "name": "pay" },
-            "spec": { "clusterIP": "10.0.0.7", "selector": { "app": "pay" } } });
-        let mut add = |kind: &str, json: Json| {
-            moment.add(Name::of(kind, &json).seen(json, Detail::Whole, None));
-        };
-        add("Service", service);
-        add(
-            "NetworkPolicy",
-            json!({ "metadata": { "namespace": "pay", "name": "own" },
-            "spec": { "podSelector": { "matchLabels": { "app": "pay" } }, "ingress": [rule] } }),
-        );
-        Calls::of(&moment)
-    }
-
-    fn call(address: &str) -> Unbound {
-        let place = Place {
-            namespace: Some("shop".into()),
-            pod: Some("cart-1".into()),
-            ..Place::default()
-        };
-        let id = event_id(&[b"call"]);
-        Unbound::new(id, Timestamp::from_secs(9), Source::App, Kind::ConnectTimeout)
-            .at(place)
-            .with(keys::PEER_ADDRESS, address)
-    }
-
-    #[test]
-    fn an_address_is_named_by_its_service() {
-        let calls = calls(&json!({}));
-        let mut lines = vec![call("10.0.0.7"), call("10.0.0.8")];
-        calls.complete(&mut lines, Timestamp::from_secs(9));
-        let named: Vec<_> = lines.iter().map(|line| text(line, keys::PEER_SERVICE)).collect();
-        assert_eq!(named, [Some("pay.pay"), None]);
-    }
-
-    #[test]
-    fn who_is_not_named_is_the_one_that_the_log_or_a_variable_names() {
-        let mut moment = Moment::default();
-        let mut add = |kind: &str, json: Json| {
-            moment.add(Name::of(kind, &json).seen(json, Detail::Whole, None));
-        };
-        add("Service", json!({ "metadata": { "namespace": "shop", "name": "queue" } }));
-        let variables = [
-            json!({ "name": "A", "value": "jdbc:mysql://u:p@db.lan:3306/x" }),
-            json!({ "name": "B", "value": "http://localhost:80" }),
-        ];
-        add(
-            "Pod",
-            json!({ "metadata": { "namespace": "shop", "name": "cart-1" },
-            "spec": { "containers": [{ "env": variables }] } }),
-        );
-        let calls = Calls::of(&moment);
-        let line = |said: &str| {
-            let id = event_id(&[said.as_bytes()]);
-            let place = call("x").place;
-            Unbound::new(id, Timestamp::from_secs(9), Source::App, Kind::Log)
-                .at(place)
-                .with(keys::SAMPLED, 9_i64)
-                .message(said.to_owned())
-        };
-        for (said, want) in [("broker amqp://queue:5672", "queue"), ("begin", "db.lan")] {
-            let mut lines = vec![line(said), line("cannot connect")];
-            calls.complete(&mut lines, Timestamp::from_secs(9));
-            assert_eq!(text(&lines[1], keys::PEER_ADDRESS), Some(want), "{said}");
-            assert_eq!(text(&lines[0], keys::PEER_ADDRESS), None, "{said}");
-        }
-    }
-
-    #[test]
-    fn who_is_not_let_in_has_the_policy_told() {
-        let from = |peer: Json| json!({ "from": [peer] });
-        let of = |name: &str| json!({ "matchLabels": { "kubernetes.io/metadata.name": name } });
-        let pod = |app: &str| json!({ "matchLabels": { "app": app } });
-        for (rule, is_told) in [
-            (from(json!({ "podSelector": pod("cart") })), true),
-            (from(json!({ "namespaceSelector": of("shop") })), false),
-            (from(json!({ "namespaceSelector": of("shop"), "podSelector": pod("cart") })), false),
-            (from(json!({ "namespaceSelector": of("shop"), "podSelector": pod("web") })), true),
-            (from(json!({ "namespaceSelector": of("ops") })), true),
-            (from(json!({ "ipBlock": { "cidr": "0.0.0.0/0" } })), false),
-            (json!({}), false),
-        ] {
-            let mut lines = vec![call("pay.pay.svc.cluster.local")];
-            calls(&rule).complete(&mut lines, Timestamp::from_secs(9));
-            let told = lines.iter().any(|line| line.kind == Kind::PolicyChanged);
-            assert_eq!(told, is_told, "{rule}");
-        }
-    }
-}
+mod tests;

@@ -9,7 +9,8 @@ use super::{
     container::{self, Container},
     events::{Desk, Said, described, is_rule, merge},
     name::{Name, hash, reference},
-    outline::{Outline, pair},
+    outline::{Outline, indent, pair},
+    scale,
     section::Command,
     table::Table,
 };
@@ -62,6 +63,7 @@ fn one(desk: &Desk<'_>, command: &Command, outline: &Outline<'_>) -> Vec<Object>
         }
         "Job" => Some(job(desk, outline, &said)),
         "Deployment" => Some(deployment(outline)),
+        "StatefulSet" => outline.get("Replicas").map(|_| deployment(outline)),
         "Node" => Some(json!({ "status": { "conditions": conditions(outline) } })),
         "HorizontalPodAutoscaler" => autoscaler(outline),
         "NetworkPolicy" => Some(policy(outline)),
@@ -77,7 +79,7 @@ fn one(desk: &Desk<'_>, command: &Command, outline: &Outline<'_>) -> Vec<Object>
     }
     if let Some(mut json) = json.filter(|_| !is_part) {
         if let Some(refusal) = said.iter().rfind(|said| said.reason == "FailedScheduling") {
-            unschedulable(&mut json, refusal.message);
+            unschedulable(&mut json, &refusal.message);
         }
         complete(desk, outline, &name, &mut json);
         objects.push(name.seen(json, Detail::Described, desk.file.map(str::to_owned)));
@@ -99,7 +101,11 @@ fn complete(desk: &Desk<'_>, outline: &Outline<'_>, name: &Name, json: &mut Json
         merge(&mut metadata, "ownerReferences", vec![owner]);
     }
     merge(&mut metadata, "labels", labels);
-    if let Some(created) = outline.get("Created on").and_then(date) {
+    let created = outline.get("Created on").or_else(|| {
+        // Since then at the earliest it has no replicas.
+        outline.get("CreationTimestamp").filter(|_| scale::is_empty(json))
+    });
+    if let Some(created) = created.and_then(date) {
         merge(&mut metadata, "creationTimestamp", clock::write(created));
     }
     if outline.get("Status").is_some_and(|status| status.starts_with("Terminating")) {
@@ -208,13 +214,23 @@ fn admitted(lines: &[&str]) -> Option<Vec<Json>> {
         }
         let selector = line.split_once(": ").filter(|(field, _)| field.ends_with("Selector"));
         if let Some(((field, labels), peer)) = selector.zip(peers.last_mut()) {
-            let pairs = labels.split(',').filter_map(|pair| pair.trim().split_once('='));
-            let labels: BTreeMap<&str, &str> = pairs.collect();
             let field = if field == "PodSelector" { "podSelector" } else { "namespaceSelector" };
-            merge(peer, field, json!({ "matchLabels": labels }));
+            merge(peer, field, selector_of(labels));
         }
     }
     (!peers.is_empty()).then(|| vec![json!({ "from": peers })])
+}
+
+/// Reads `app=cart,tier=web`, `app in (cart,order)`.
+fn selector_of(text: &str) -> Json {
+    if let Some((key, values)) = text.split_once(" in (") {
+        let values: Vec<_> = values.trim_end_matches(')').split(',').map(str::trim).collect();
+        let one = json!({ "key": key.trim(), "operator": "In", "values": values });
+        return json!({ "matchExpressions": [one] });
+    }
+    let pairs = text.split(',').filter_map(|pair| pair.trim().split_once('='));
+    let labels: BTreeMap<&str, &str> = pairs.collect();
+    json!({ "matchLabels": labels })
 }
 
 /// Reads a Service. Its endpoints are of another object, and printed with it.
@@ -320,8 +336,18 @@ fn deployment(outline: &Outline<'_>) -> Json {
         let part = replicas.split('|').find(|part| part.split_whitespace().last() == Some(what))?;
         part.split_whitespace().next()?.parse().ok()
     };
+    let selector: BTreeMap<&str, &str> = outline
+        .get("Selector")
+        .unwrap_or_default()
+        .split(',')
+        .filter_map(|pair| pair.split_once('='))
+        .collect();
     json!({
-        "spec": { "replicas": count("desired").map(small), "template": template(outline) },
+        "spec": {
+            "replicas": count("desired").map(small),
+            "selector": { "matchLabels": selector },
+            "template": template(outline),
+        },
         "status": { "readyReplicas": count("available").map(small), "conditions": conditions(outline) },
     })
 }
@@ -332,19 +358,42 @@ fn template(outline: &Outline<'_>) -> Json {
         |(name, value): &(&str, &str)| name.contains('/') && value.parse::<u32>().is_ok();
     let pairs = outline.below("Pod Template").iter().filter_map(|line| pair(line));
     let limits: BTreeMap<&str, &str> = pairs.filter(is_device).collect();
-    json!({ "spec": { "containers": [{ "name": "", "resources": { "limits": limits } }] } })
+    let env = variables(outline.below("Pod Template"));
+    let container = json!({ "name": "", "resources": { "limits": limits }, "env": env });
+    json!({ "spec": { "containers": [container] } })
+}
+
+/// Reads the variables of all containers of a template.
+fn variables(lines: &[&str]) -> Vec<Json> {
+    let mut depth = None;
+    let mut found = Vec::new();
+    for line in lines {
+        let is_below = depth.is_some_and(|depth| indent(line) > depth);
+        let Some((name, value)) = pair(line) else { continue };
+        if is_below {
+            found.push(json!({ "name": name, "value": value }));
+        } else {
+            depth = (name == "Environment").then(|| indent(line));
+        }
+    }
+    found
 }
 
 fn autoscaler(outline: &Outline<'_>) -> Option<Json> {
     let (kind, name) = outline.get("Reference")?.split_once('/')?;
-    // `6 current / 6 desired`.
+    // `3 current / 6 desired`.
     let pods = outline.get("Deployment pods").and_then(|pods| pods.split_once(" / "));
-    let desired = pods.and_then(|(_, pods)| pods.split(' ').next()?.parse::<i32>().ok());
+    let count = |pods: &str| pods.split(' ').next()?.parse::<i32>().ok();
+    let (current, desired) = pods.map(|(is, wants)| (count(is), count(wants))).unwrap_or_default();
     let metrics = outline.below("Metrics").iter().filter_map(|line| line.rsplit_once(": "));
     let ratio = metrics.filter_map(|(_, metric)| above_target(metric)).max_by(f64::total_cmp);
     Some(json!({
         "spec": { "scaleTargetRef": { "kind": kind, "name": name } },
-        "status": { "conditions": conditions(outline), "desiredReplicas": desired },
+        "status": {
+            "conditions": conditions(outline),
+            "currentReplicas": current,
+            "desiredReplicas": desired,
+        },
         "ratio": ratio,
     }))
 }

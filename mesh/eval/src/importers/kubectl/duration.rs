@@ -53,6 +53,7 @@ const WAITS: &[&str] = &[
     "delay",
     "every",
     "expire",
+    "finished task",
     "interval",
     "migrat",
     "next",

@@ -1,6 +1,6 @@
 //! Tables of Events: below what `kubectl describe` prints, and those of `kubectl events`.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use serde_json::{Value as Json, json};
 use tapio_model::Timestamp;
@@ -26,11 +26,11 @@ pub(super) struct Desk<'a> {
 }
 
 /// What an Event says.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Said<'a> {
     pub(super) reason: &'a str,
     pub(super) type_: Option<&'a str>,
-    pub(super) message: &'a str,
+    pub(super) message: Cow<'a, str>,
     pub(super) from: Option<&'a str>,
     pub(super) sight: Sight,
 }
@@ -130,7 +130,7 @@ pub(super) fn listed(desk: &Desk<'_>, row: &Row<'_, '_>, command: &Command) -> O
     let said = Said {
         reason: row.get("REASON")?,
         type_: row.get("TYPE"),
-        message: row.get("MESSAGE").unwrap_or_default(),
+        message: row.get("MESSAGE").unwrap_or_default().into(),
         from: row.get("SOURCE"),
         sight,
     };
@@ -142,7 +142,8 @@ pub(super) fn listed(desk: &Desk<'_>, row: &Row<'_, '_>, command: &Command) -> O
     Some(object)
 }
 
-/// Reads the rows that `kubectl describe` prints below an object.
+/// Reads the rows that `kubectl describe` prints below an object. A message of several lines goes on
+/// below its row.
 pub(super) fn described<'a>(lines: &[&'a str]) -> Vec<Said<'a>> {
     let mut lines = lines.iter().copied().filter(|line| !line.trim().is_empty());
     let Some(header) = lines.next() else { return Vec::new() };
@@ -150,19 +151,25 @@ pub(super) fn described<'a>(lines: &[&'a str]) -> Vec<Said<'a>> {
     if !table.has(&["Type", "Reason", "Age", "Message"]) {
         return Vec::new();
     }
-    lines
-        .filter(|line| !is_rule(line))
-        .filter_map(|line| {
-            let row = table.row(line);
-            Some(Said {
-                reason: row.get("Reason")?,
-                type_: row.get("Type"),
-                message: row.get("Message").unwrap_or_default(),
+    let mut all: Vec<Said<'a>> = Vec::new();
+    for line in lines.filter(|line| !is_rule(line)) {
+        let row = table.row(line);
+        let type_ = row.get("Type");
+        match (all.last_mut(), row.get("Reason")) {
+            (Some(last), _) if !matches!(type_, Some("Normal" | "Warning")) => {
+                last.message = format!("{}; {}", last.message.trim_end(), line.trim()).into();
+            }
+            (_, Some(reason)) => all.push(Said {
+                reason,
+                type_,
+                message: row.get("Message").unwrap_or_default().into(),
                 from: row.get("From"),
                 sight: sight(row.get("Age").unwrap_or_default()),
-            })
-        })
-        .collect()
+            }),
+            (_, None) => {}
+        }
+    }
+    all
 }
 
 /// Says whether a line only underlines a header.

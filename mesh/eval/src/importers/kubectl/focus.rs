@@ -5,7 +5,7 @@
 //! incident, unless what was read of the first names whose it is. A recording of nothing but lists
 //! is about all of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
@@ -55,9 +55,15 @@ impl Focus {
             is_row(object) && node.is_some_and(|node| nodes.contains(node))
         };
         let beside: BTreeSet<_> = moment.objects().filter(of_node).map(whose).collect();
+        let twins = twins(moment);
         let close: BTreeSet<_> = close.into_iter().chain(beside).collect();
+        let is_meant = |(namespace, name): (String, String)| {
+            let is_other = twins.get(&name).is_some_and(|of| !of.contains(&namespace));
+            let in_full = || [format!("{name}.{namespace}"), format!("{namespace}/{name}")];
+            self.names(&name) && (!is_other || in_full().iter().any(|name| self.names(name)))
+        };
         moment.retain(|object| {
-            !is_row(object) || close.contains(&whose(object)) || self.names(&whose(object).1)
+            !is_row(object) || close.contains(&whose(object)) || is_meant(whose(object))
         });
         // What is named by those who need it is no row among others.
         moment.believe(|object| is_row(object) && !close.contains(&whose(object)));
@@ -67,6 +73,22 @@ impl Focus {
     fn names(&self, name: &str) -> bool {
         self.texts.iter().any(|text| is_named(text, name))
     }
+}
+
+/// Returns what is in the namespaces of which something was looked at closely, by its name, with those
+/// namespaces: whoever names it means that, and not what is called so elsewhere.
+fn twins(moment: &Moment) -> BTreeMap<String, BTreeSet<String>> {
+    let is_look = |object: &&Object| object.kind != "Event" && object.detail != Detail::Row;
+    let looks = moment.objects().filter(is_look);
+    let spaces: BTreeSet<String> =
+        looks.map(|object| Name::of(&object.kind, &object.json).namespace).collect();
+    let mut twins = BTreeMap::<String, BTreeSet<String>>::new();
+    for (namespace, name) in moment.of_kind("Pod").map(owner_of) {
+        if spaces.contains(&namespace) {
+            twins.entry(name).or_default().insert(namespace);
+        }
+    }
+    twins
 }
 
 /// Says whether a node is not ready, or short of something.
@@ -134,6 +156,34 @@ mod tests {
             let node = serde_json::json!({ "status": { "conditions": [condition] } });
             assert_eq!(is_unwell(&node), want, "{name} {status}");
         }
+    }
+
+    #[test]
+    fn what_is_called_alike_in_another_namespace_is_meant_by_its_full_name_only() {
+        let pod = |namespace: &str, name: &str, detail: Detail| {
+            let json = serde_json::json!({ "metadata": { "namespace": namespace, "name": name } });
+            Name::of("Pod", &json).seen(json, detail, None)
+        };
+        for (text, want) in [
+            ("cart is well, it calls db", vec!["shop/cart-0", "test/db-0"]),
+            ("cart asks cart.test", vec!["shop/cart-0", "test/cart-0"]),
+            ("Successfully assigned test/cart", vec!["shop/cart-0", "test/cart-0"]),
+        ] {
+            let focus = Focus { texts: vec![text.to_owned()], is_close: true };
+            let mut moment = Moment::default();
+            moment.add(pod("shop", "cart-0", Detail::Described));
+            moment.add(pod("test", "cart-0", Detail::Row));
+            moment.add(pod("test", "db-0", Detail::Row));
+            focus.narrow(&mut moment);
+            let left = moment.objects().map(|pod| pod.key.trim_start_matches("Pod/").to_owned());
+            assert_eq!(left.collect::<Vec<_>>(), want, "{text}");
+        }
+        // Lists alone are about all that they list.
+        let mut moment = Moment::default();
+        moment.add(pod("shop", "cart-0", Detail::Row));
+        moment.add(pod("test", "cart-0", Detail::Row));
+        Focus::default().narrow(&mut moment);
+        assert_eq!(moment.len(), 2);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::{
     describe::above_target,
     events::{Desk, Said, is_list, listed, merge},
     name::{Name, hash, owner},
+    scale,
     section::Command,
     table::{Row, Table},
 };
@@ -224,6 +225,9 @@ fn other(
     if table.has(&["NAME", "TYPE", "CLUSTER-IP"]) {
         return service(desk, command, row);
     }
+    if let Some(workload) = scale::empty_row(desk, command, table, row) {
+        return Some(workload);
+    }
     let status = row.get("STATUS")?;
     let condition = |name: &str, status: &str| json!({ "type": name, "status": status });
     let (kind, json) = if table.has(&["ROLES", "VERSION"]) {
@@ -309,7 +313,7 @@ fn leaf(
         let (reason, message) = row.get("STATUS")?.split_once(": ")?;
         let sight = sight(row.get("AGE")?);
         let about = branches.last().map(|(_, name)| name.clone())?;
-        let said = Said { reason, type_: None, message, from: None, sight };
+        let said = Said { reason, type_: None, message: message.into(), from: None, sight };
         return Some(desk.event(&about, &said, &[], None));
     }
     branches.push((depth, name.clone()));

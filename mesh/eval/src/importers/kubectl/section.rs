@@ -125,16 +125,28 @@ fn header(text: &str) -> Option<Header<'_>> {
     let (first, rest) = text.split_once('\n')?;
     let called = object(first)?;
     let tool = called.get("tool_name")?.as_str()?;
-    if !OUR_TOOLS.iter().any(|ours| tool.contains(ours)) {
-        return Some(Header::Other);
-    }
     let (second, below) = rest.split_once('\n').unwrap_or((rest, ""));
     let ended = object(second).filter(|ended| ended.contains_key("status"));
+    let parameters = called.get("match_params");
     let invocation = ended.as_ref().and_then(|ended| ended.get("invocation")?.as_str());
-    let words = invocation.and_then(|words| words.strip_prefix("kubectl "));
-    let mut command = words.map(Command::of_words).unwrap_or_default();
-    command.fill_from(tool, called.get("match_params"));
-    Some(Header::Ours(command, if ended.is_some() { below } else { rest }))
+    // A tool that runs whatever it is given says what that was.
+    let asked = invocation.or_else(|| parameters?.get("command")?.as_str()).unwrap_or_default();
+    let words = PROMPTS.iter().filter_map(|prompt| prompt.strip_prefix("$ "));
+    let is_ours = words.into_iter().any(|program| asked.starts_with(program));
+    if !is_ours && !OUR_TOOLS.iter().any(|ours| tool.contains(ours)) {
+        return Some(Header::Other);
+    }
+    let mut command = of_kubectl(asked).map(Command::of_words).unwrap_or_default();
+    command.fill_from(tool, parameters);
+    let body = if ended.is_some() { below } else { rest };
+    // Some write what was called once more above what it printed.
+    let repeated = body.strip_prefix(asked).filter(|_| !asked.is_empty());
+    Some(Header::Ours(command, repeated.and_then(|body| body.strip_prefix('\n')).unwrap_or(body)))
+}
+
+/// Returns what stands behind the name of the program in a call of kubectl.
+fn of_kubectl(asked: &str) -> Option<&str> {
+    ["kubectl ", "oc "].iter().find_map(|program| asked.strip_prefix(program))
 }
 
 fn object(line: &str) -> Option<BTreeMap<String, Json>> {
@@ -146,7 +158,8 @@ impl Command {
     fn of_words(words: &str) -> Self {
         let mut command = Self::default();
         let mut plain = Vec::new();
-        let mut words = words.split_whitespace().take_while(|word| *word != "|");
+        let is_next = |word: &str| ["|", "||", "&&", ";"].contains(&word);
+        let mut words = words.split_whitespace().take_while(|word| !is_next(word));
         while let Some(word) = words.next() {
             let (flag, value) = match word.split_once('=') {
                 Some((flag, value)) => (flag, Some(value)),
@@ -161,11 +174,12 @@ impl Command {
                     (command.kind, command.name) = (Some(own(kind)), Some(own(name)));
                 }
                 "-l" | "--selector" => command.selector = value.or_else(|| words.next()).map(own),
-                "-o" | "--output" | "--tail" | "--since" => {
+                "-o" | "--output" | "--tail" | "--since" | "--sort-by" | "--field-selector"
+                | "--context" => {
                     value.is_none().then(|| words.next());
                 }
                 "-p" | "--previous" => command.is_previous = true,
-                _ if word.starts_with('-') => {}
+                _ if word.starts_with('-') || word.contains('>') => {}
                 _ => plain.push(word),
             }
         }
@@ -229,8 +243,7 @@ fn split_at_prompt(text: &str) -> Option<(&str, &str, &str)> {
     let (before, rest) = text.split_at_checked(at)?;
     let (asked, after) = rest.split_once('\n').unwrap_or((rest, ""));
     let asked = asked.strip_prefix("$ ")?;
-    let words = ["kubectl ", "oc "].iter().find_map(|tool| asked.strip_prefix(tool));
-    Some((before, words.unwrap_or(asked), after))
+    Some((before, of_kubectl(asked).unwrap_or(asked), after))
 }
 
 /// Returns what a command wrote to its standard output, where a recorder tells it from its errors.
@@ -283,6 +296,8 @@ mod tests {
             ("events --for pod/cart-1 -n shop", "events", named("pod", "cart-1")),
             ("logs cart-1 -n shop", "logs", (None, Some(own("cart-1")))),
             ("get pods -n shop | grep cart", "get", (Some(own("pods")), None)),
+            ("get pods -n shop 2>&1 && date", "get", (Some(own("pods")), None)),
+            ("get events -n shop --sort-by .lastTimestamp", "get", (Some(own("events")), None)),
         ] {
             let command = command(words);
             assert_eq!((command.verb.as_str(), (command.kind, command.name)), (verb, want));
@@ -309,6 +324,22 @@ mod tests {
             ("logs", Some("cart-1"), Some("shop"))
         );
         assert_eq!(super::sections("{\"tool_name\": \"search\"}\n{}\nx"), None);
+    }
+
+    #[test]
+    fn what_a_shell_was_given_says_whose_output_it_is() {
+        let text = |asked: &str| {
+            format!(
+                "{{\"tool_name\": \"run\", \"match_params\": {{\"command\": \"{asked}\"}}}}\n\
+                 {{\"status\": \"success\", \"invocation\": \"{asked}\"}}\n{asked}\nNAME\nx\n"
+            )
+        };
+        let asked = text("kubectl get pods -n shop");
+        let sections = sections(&asked).unwrap();
+        let [section] = sections.as_slice() else { panic!("{sections:?}") };
+        assert_eq!((&*section.command.verb, section.text.trim_end()), ("get", "NAME\nx"));
+        assert_eq!(section.command.namespace.as_deref(), Some("shop"));
+        assert_eq!(super::sections(&text("ls -l")), None);
     }
 
     #[test]

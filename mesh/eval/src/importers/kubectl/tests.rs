@@ -1,4 +1,5 @@
 mod ordinary;
+mod whole;
 
 use std::{fs, path::PathBuf, sync::Arc};
 

@@ -1,13 +1,20 @@
 //! What objects of a recording are to each other: what a watch knows of them over time, and a look
 //! at one moment has to put together.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde_json::Value as Json;
 use tapio_collect::{Unbound, event_id};
 use tapio_model::{Class, Kind, Place, Severity, Source, Timestamp, Value, keys};
 
-use super::name::{Name, Uids};
+use super::{
+    doors::Doors,
+    name::{Name, Uids},
+    scale::Empty,
+};
 use crate::importers::k8s_objects::{
     clock::squeeze,
     moment::{Moment, Told, before, denies},
@@ -46,6 +53,10 @@ struct Astray {
 pub(super) struct Ties {
     pods: Vec<Pod>,
     astray: Vec<Astray>,
+    /// Services whose workload is to have no pod.
+    vacant: Vec<(Name, Name)>,
+    /// Workloads that are to have no pod.
+    empty: Vec<Name>,
     /// Devices that the pods of a workload ask for, by namespace and name.
     devices: BTreeMap<(String, String), String>,
     /// Policies that let nothing out of their pods, by namespace and name.
@@ -55,10 +66,19 @@ pub(super) struct Ties {
 }
 
 impl Ties {
-    pub(super) fn of(moment: &Moment) -> Self {
+    pub(super) fn of(moment: &Moment, doors: &Doors) -> Self {
         let pods: Vec<Pod> = moment.of_kind("Pod").map(pod).collect();
-        let services = moment.of_kind("Service");
-        let astray = services.filter_map(|service| astray(service, &pods)).collect();
+        let (mut vacant, mut lost) = (Vec::new(), Vec::new());
+        let empty = Empty::all(moment);
+        for service in moment.of_kind("Service") {
+            let name = Name::of("Service", service);
+            let selector = labels(service, "/spec/selector");
+            match empty.iter().find(|empty| empty.is_behind(&name, &selector)) {
+                // That it takes no pod is what was wanted.
+                Some(empty) => vacant.push((name, empty.name.clone())),
+                None => lost.extend(astray(service, &pods, doors)),
+            }
+        }
         let devices = moment.objects().filter_map(|object| {
             let name = Name::of(&object.kind, &object.json);
             Some(((name.namespace, name.name), device(&object.json)?))
@@ -73,7 +93,9 @@ impl Ties {
             Some(((name.namespace, name.name), scaler.get("ratio")?.as_f64()?))
         });
         let uses = scalers.collect();
-        Self { devices: devices.collect(), closed: closed.collect(), uses, astray, pods }
+        let (devices, closed) = (devices.collect(), closed.collect());
+        let empty = empty.into_iter().map(|empty| empty.name).collect();
+        Self { vacant, empty, devices, closed, uses, astray: lost, pods }
     }
 
     /// Completes what is told.
@@ -86,6 +108,7 @@ impl Ties {
                 self.complete_claim(event, &places);
                 self.complete_refusal(event);
             }
+            self.complete_webhook(event);
             if event.kind == Kind::ScalingLimited {
                 let name = text(event, keys::OBJECT_NAME).unwrap_or_default().to_owned();
                 let namespace = event.place.namespace.as_deref().unwrap_or_default().to_owned();
@@ -101,6 +124,10 @@ impl Ties {
             let event = astray.event(place, end);
             more.extend([before(&event), event]);
         }
+        more.extend(self.vacant.iter().filter_map(|(service, owner)| {
+            let emptied = told.events.iter().find(|event| is_emptied(event, owner))?;
+            Some(vacant(service, emptied))
+        }));
         told.events.extend(more);
     }
 
@@ -133,6 +160,21 @@ impl Ties {
             |name: &str| (namespace.as_deref().unwrap_or_default().to_owned(), name.to_owned());
         if let Some(device) = owner.and_then(|owner| self.devices.get(&key(owner))) {
             event.attributes.push((keys::RESOURCE.into(), Value::from(device.as_str())));
+        }
+    }
+
+    /// Says of a webhook that has no endpoint which workload of its namespace is to have no pod, if it is
+    /// the only one: `https://NAME.NAMESPACE.svc:443/...`.
+    fn complete_webhook(&self, event: &mut Unbound) {
+        let said = text(event, keys::MESSAGE).unwrap_or_default();
+        let is_vacant = said.contains("calling webhook") && said.contains("no endpoints available");
+        let host = said.split_once("https://").and_then(|(_, rest)| rest.split_once(".svc"));
+        let namespace = host.and_then(|(host, _)| host.split_once('.')).map(|(_, of)| of);
+        let Some(namespace) = namespace.filter(|_| is_vacant) else { return };
+        let mut empty = self.empty.iter().filter(|name| name.namespace == namespace);
+        if let (Some(Name { kind, name, .. }), None) = (empty.next(), empty.next()) {
+            let changed = format!("{kind} {namespace}/{name} is scaled to 0 replicas");
+            event.attributes.push((keys::CHANGED.into(), changed.into()));
         }
     }
 
@@ -191,6 +233,26 @@ fn ports(json: &Json) -> Vec<Json> {
     ports.flatten().cloned().collect()
 }
 
+/// Reads a Service at whose endpoints somebody was refused, and whose pods say in their logs that they
+/// listen elsewhere, whatever ports they declare.
+fn deaf(name: &Name, json: &Json, taken: &[(usize, &Pod)], doors: &Doors) -> Option<Astray> {
+    let endpoints = json.pointer("/endpoints").and_then(Json::as_str)?;
+    let target = json.pointer("/spec/ports/0/targetPort").and_then(Json::as_u64)?;
+    let open: BTreeSet<u16> = taken.iter().flat_map(|(_, pod)| doors.open(&pod.name)).collect();
+    let is_open = open.iter().any(|port| u64::from(*port) == target);
+    if is_open || open.is_empty() || !doors.refuse(endpoints) {
+        return None;
+    }
+    let open: Vec<_> = open.iter().map(u16::to_string).collect();
+    let called = &name.name;
+    let said = format!(
+        "service {called} sends to port {target}, and its pods listen on {}",
+        open.join(", ")
+    );
+    let meant = taken.first().map(|(at, _)| *at);
+    Some(Astray { name: name.clone(), reason: "PortNotServed", said, meant })
+}
+
 /// Reads a Service that sends to a port on which none of its pods says it listens.
 fn misled(name: Name, json: &Json, taken: &[(usize, &Pod)]) -> Option<Astray> {
     // The names of ports are not printed by `describe`, and what listens need not say so.
@@ -215,7 +277,7 @@ fn misled(name: Name, json: &Json, taken: &[(usize, &Pod)]) -> Option<Astray> {
 
 /// Reads a Service whose selector takes no pod, though there are pods of which the labels are known;
 /// one that has endpoints, or may have been given them by hand, is none.
-fn astray(json: &Json, pods: &[Pod]) -> Option<Astray> {
+fn astray(json: &Json, pods: &[Pod], doors: &Doors) -> Option<Astray> {
     let name = Name::of("Service", json);
     let selector = labels(json, "/spec/selector");
     let has_endpoints = json.pointer("/endpoints").and_then(Json::as_str).is_some();
@@ -232,7 +294,8 @@ fn astray(json: &Json, pods: &[Pod]) -> Option<Astray> {
     let takes = |pod: &Pod| selector.iter().all(|(key, value)| pod.labels.get(key) == Some(value));
     let taken: Vec<_> = own.iter().filter(|(_, pod)| takes(pod)).copied().collect();
     if !taken.is_empty() {
-        return misled(name, json, &taken);
+        let deaf = deaf(&name, json, &taken, doors);
+        return deaf.or_else(|| misled(name, json, &taken));
     }
     if own.is_empty() || has_endpoints {
         return None;
@@ -249,6 +312,28 @@ fn astray(json: &Json, pods: &[Pod]) -> Option<Astray> {
     let selector: Vec<_> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let said = format!("the selector {} of service {} takes no pod", selector.join(","), name.name);
     Some(Astray { name, reason: "SelectorTakesNoPod", said, meant })
+}
+
+/// Tells that a Service has no endpoint, as its slices would, when its workload is said to want no
+/// pod.
+fn vacant(service: &Name, emptied: &Unbound) -> Unbound {
+    let Name { namespace, name, .. } = service;
+    let id = event_id(&[b"service vacant", namespace.as_bytes(), name.as_bytes()]);
+    let place = Place { service: Some(name.as_str().into()), ..emptied.place.clone() };
+    Unbound::new(id, emptied.time, Source::Kubernetes, Kind::EndpointsChanged)
+        .at(place)
+        .rated(Severity::Info, 0.0, Class::Configuration)
+        .with(keys::ENDPOINTS_READY, 0)
+        .with(keys::ENDPOINTS_NOT_READY, 0)
+}
+
+/// Says whether an event says that this workload wants no pod.
+fn is_emptied(event: &Unbound, workload: &Name) -> bool {
+    let owner = event.place.workload.as_ref();
+    text(event, keys::REASON) == Some("ScaledToZero")
+        && event.place.namespace.as_deref() == Some(&*workload.namespace)
+        && owner
+            .is_some_and(|owner| (&*owner.kind, &*owner.name) == (&*workload.kind, &*workload.name))
 }
 
 impl Astray {

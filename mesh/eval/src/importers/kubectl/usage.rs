@@ -21,7 +21,7 @@ const FULL_PERCENT: u64 = 95;
 #[derive(Debug, Default)]
 pub(super) struct Usage(BTreeMap<(Name, Option<String>), u64>);
 
-/// The limits of the containers of pods, in thousandths of a processor.
+/// The limits of the containers of pods and of those that make them, in thousandths of a processor.
 #[derive(Debug, Default)]
 pub(super) struct Limits(BTreeMap<Name, BTreeMap<String, Option<u64>>>);
 
