@@ -25,16 +25,17 @@ pub enum Gravity {
     Final,
 }
 
-/// What is wrong for good, in lower case.
-const FINAL: &[&str] = &[
+/// What says that data of one's own are damaged, in lower case.
+const DAMAGE: &[&str] = &[
     "checksum mismatch",
-    "checksum error",
     "crc mismatch",
-    "data corruption",
     "corrupt record",
     "invalid page in block",
-    "refusing to start",
     "refusing to apply",
+];
+
+/// What is wrong for good besides, in lower case: of a log that is read to its end.
+const FINAL: &[&str] = &[
     "replication halted",
     // A server says once that it has come to its own ceiling.
     "server reached pm.max_children",
@@ -157,7 +158,8 @@ pub(crate) fn quote_gravest(event: &Event) -> String {
     let (quoted, line) = (quote(event), event.message());
     // Lower case of ASCII keeps every offset.
     let lower = line.to_ascii_lowercase();
-    let mark = FINAL.iter().chain(LASTING).find_map(|mark| Some((lower.find(mark)?, *mark)));
+    let mark =
+        DAMAGE.iter().chain(FINAL).chain(LASTING).find_map(|mark| Some((lower.find(mark)?, *mark)));
     match mark.filter(|(_, mark)| !quoted.to_ascii_lowercase().contains(mark)) {
         Some((at, _)) => {
             let from = line.floor_char_boundary(at.saturating_sub(BEFORE));
@@ -168,10 +170,11 @@ pub(crate) fn quote_gravest(event: &Event) -> String {
     }
 }
 
-/// Says whether a line, in lower case, is of damage or of work that has come to its end. Whoever
-/// fetches it anew has it whole then.
-pub(crate) fn is_final(line: &str) -> bool {
-    bears(line, FINAL) && !bears(line, PASSING)
+/// Says whether a line, in lower case, says that data of one's own are damaged. Whoever fetches them
+/// anew has them whole then, and what somebody sends is his own.
+pub(crate) fn is_damage(line: &str) -> bool {
+    const OF_OTHERS: &[&str] = &["rejected", "upload", "download", "replica", "from client"];
+    bears(line, DAMAGE) && !bears(line, PASSING) && !bears(line, OF_OTHERS)
 }
 
 impl Gravity {
@@ -179,7 +182,7 @@ impl Gravity {
     #[must_use]
     pub fn of(line: &str) -> Self {
         let line = line.to_ascii_lowercase();
-        if is_final(&line) {
+        if is_damage(&line) || (bears(&line, FINAL) && !bears(&line, PASSING)) {
             return Self::Final;
         }
         let is_used_up = line.contains("quota") && line.contains("exceeded");
@@ -217,6 +220,7 @@ mod tests {
         for (line, want) in [
             ("ERROR checksum mismatch file=/data/7.seg", Gravity::Final),
             ("checksum mismatch of part 3, retrying", Gravity::Passing),
+            ("upload rejected: checksum mismatch", Gravity::Plain),
             ("WARNING: [pool www] server reached pm.max_children setting (5)", Gravity::Final),
             ("Stripe::AuthenticationError: Expired API Key provided", Gravity::Lasting),
             ("geo said 429: daily quota of 50000 requests exceeded", Gravity::Lasting),
@@ -260,7 +264,7 @@ mod tests {
 
     #[test]
     fn marks_are_in_lower_case_and_said_once() {
-        let all = [FINAL, LASTING, PASSING].concat();
+        let all = [DAMAGE, FINAL, LASTING, PASSING].concat();
         for mark in &all {
             assert_eq!(**mark, mark.to_ascii_lowercase());
             assert_eq!(all.iter().filter(|other| *other == mark).count(), 1, "{mark}");

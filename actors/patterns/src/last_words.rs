@@ -155,11 +155,19 @@ fn after_level(line: &str) -> Option<&str> {
         "[crit]",
     ];
     let head = line.get(..line.floor_char_boundary(LEVEL_BYTES_MAX))?;
+    // A word of a sentence is none of these: what it says must not be cut off.
+    let is_mark = |word: &str| {
+        word.len() <= 2
+            || word.contains(|letter: char| letter.is_ascii_digit() || "=[/".contains(letter))
+    };
     let mut after = 0;
     for word in head.split(' ') {
         after += word.len() + 1;
         if LEVELS.contains(&word) {
             return line.get(after..).map(|rest| rest.trim_start_matches([' ', ':', '-']));
+        }
+        if !is_mark(word) {
+            return None;
         }
     }
     None

@@ -99,8 +99,9 @@ impl Severity {
     /// Reads a severity's name, in any case, with the spellings loggers use.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        const SPELLINGS: [(&str, Severity); 16] = [
+        const SPELLINGS: [(&str, Severity); 17] = [
             ("trace", Severity::Trace),
+            ("verbose", Severity::Trace),
             ("debug", Severity::Debug),
             ("info", Severity::Info),
             ("information", Severity::Info),

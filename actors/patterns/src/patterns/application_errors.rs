@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     Gravity, Scene,
-    gravity::{gravity, is_final, quote_gravest},
+    gravity::{gravity, is_damage, quote_gravest},
     last_words::quote,
     witness::{by_owner, count, times},
     wording::line,
@@ -66,6 +66,15 @@ pub(crate) const SCENES: &[Scene] = &[
          1s shop/ledger-0/ledger@n1%ledger Log sev=error log.template=b msg="checksum mismatch in 000417.seg"
          1s shop/ledger-0/ledger@n1%ledger Log sev=error log.template=c msg="applier halted, refusing to apply past corrupt record"
          9s shop/ledger-0/ledger@n1%ledger Log sev=error log.template=a msg="rejected: no funds""#,
+    ),
+    Scene::healthy(
+        "a stream warns of damage that may come, that others did, or that is read elsewhere",
+        r#"0s shop/a-0/a@n1%a Log sev=warn msg="This filesystem is not supported and may lead to data corruption and data loss"
+         1s shop/a-0/a@n1%a Log sev=warn msg="Found Checksum error for blk_1 from 10.0.0.7:50010, trying another replica"
+         2s shop/a-0/a@n1%a Log sev=error msg="upload rejected: checksum mismatch"
+         3s shop/a-0/a@n1%a Log sev=error msg="upload rejected: checksum mismatch"
+         4s shop/a-0/a@n1%a Log sev=warn msg="refusing to start nightly: previous run still active"
+         5s shop/a-0/a@n1%a Log sev=warn msg="[pool www] server reached pm.max_children setting (5)""#,
     ),
     Scene::healthy(
         "a stream brings a part that was damaged on its way and is fetched again",
@@ -127,6 +136,9 @@ const SURE: f64 = 0.75;
 /// What nobody's next attempt heals is told sooner; once may be somebody's mistake.
 const LASTING_MIN: i64 = 2;
 
+/// Lines of damage that a stream must bring.
+const DAMAGES_MIN: i64 = 2;
+
 /// Kinds of errors that a story names.
 const NAMED_MAX: usize = 5;
 
@@ -176,10 +188,11 @@ fn others(view: &View<'_>, errors: &[&Event]) -> String {
 fn is_line(event: &Event) -> bool {
     matches!(event.kind, Kind::Log | Kind::Exception)
         && event.source == Source::App
-        && (event.attributes.int(keys::SAMPLED).is_some() || is_final(&line(event)))
+        && (event.severity >= Severity::Warn || event.kind == Kind::Exception)
         // That calls are slow is another story.
         && event.attributes.int(keys::DURATION).is_none()
-        && (event.severity >= Severity::Warn || event.kind == Kind::Exception)
+        && (event.attributes.int(keys::SAMPLED).is_some()
+            || (is_error(event) && is_damage(&line(event))))
 }
 
 /// Names what a log at hand says again and again beside what another pattern tells of it: whoever
@@ -246,6 +259,9 @@ fn draft(owner: Entity, errors: &[&Event], others: &str) -> Option<Draft> {
         |number: i64, of: i64| lines.is_some_and(|all| number.saturating_mul(of) >= all);
     let is_most = is_enough && total >= ERRORS_MIN && is_one_in(total, 2);
     let is_habit = |number: i64| number >= ALIKE_MIN && is_one_in(number, LINES_PER_ERROR_MAX);
+    if lines.is_none() && total < DAMAGES_MIN {
+        return None;
+    }
     let mut kinds: Vec<_> = kinds.into_values().collect();
     kinds.retain(|(number, last)| {
         is_most

@@ -153,7 +153,7 @@ impl Trace {
             // Where stands above why.
             Mode::RustEnd => {
                 let (place, why) = (self.text.lines().next().unwrap_or_default(), line.trim());
-                self.message.get_or_insert_with(|| format!("{place} {why}"));
+                self.message.get_or_insert_with(|| format!("{} {why}", unnumbered(place)));
                 None
             }
             // The outermost is what the caller saw; what caused it is in the text.
@@ -249,9 +249,18 @@ fn is_go(line: &str) -> bool {
         || CALL.as_ref().is_some_and(|call| call.is_match(line))
 }
 
-/// `thread 'main' panicked at src/main.rs:3:9:`; before 1.73 the line said why as well.
+/// `thread 'main' (4711) panicked at src/main.rs:3:9:`; before 1.91 without a number, before 1.73 the
+/// line said why as well.
 fn is_rust_panic(line: &str) -> bool {
-    line.starts_with("thread '") && line.contains("' panicked at ") && line.ends_with(':')
+    let is_panic = line.contains("' panicked at ") || line.contains(") panicked at ");
+    line.starts_with("thread '") && is_panic && line.ends_with(':')
+}
+
+/// Returns such a line without the thread's number, which is another one each time.
+fn unnumbered(line: &str) -> String {
+    let parts =
+        line.split_once("' (").and_then(|(before, rest)| Some((before, rest.split_once(')')?.1)));
+    parts.map_or_else(|| line.to_owned(), |(before, after)| format!("{before}'{after}"))
 }
 
 fn is_rust(line: &str) -> bool {

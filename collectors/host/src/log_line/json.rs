@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use tapio_collect::{TraceParent, parse_traceparent};
 use tapio_model::{Severity, Timestamp};
 
-use super::{LogLine, stamp};
+use super::{LogLine, MESSAGE_BYTES_MAX, stamp};
 
 const LEVEL: [&str; 8] =
     ["level", "severity", "lvl", "log.level", "loglevel", "LogLevel", "Level", "@l"];
@@ -25,9 +25,8 @@ const SAID: [&str; 4] = ["message", "msg", "reason", "errmsg"];
 /// What says more of a line that is a warning at least; calm ones describe anything there.
 const DETAIL: [&str; 3] = ["detail", "error_description", "reason"];
 const ERROR_TYPE: [&str; 4] = ["error.type", "exception.type", "exc_type", "errorType"];
-const STACK: [&str; 10] = [
+const STACK: [&str; 9] = [
     "@x",
-    "Exception",
     "stack_trace",
     "stacktrace",
     "stack",
@@ -45,11 +44,11 @@ pub(super) fn read(text: &str) -> Option<LogLine> {
         return None;
     }
     let Value::Object(fields) = serde_json::from_str(trimmed).ok()? else { return None };
-    let severity = first(&fields, &LEVEL).and_then(severity).or_else(|| letter(&fields));
+    let severity = first(&fields, &LEVEL).and_then(severity).or_else(|| unnamed(&fields));
     let mut error = Failure::read(&fields);
     if severity.is_some_and(|severity| severity >= Severity::Warn) {
-        let detail = || first_text(&fields, &DETAIL).map(str::to_owned);
-        error.message = error.message.or_else(detail);
+        let detail = || ending(&fields).or_else(|| first_text(&fields, &DETAIL));
+        error.message = error.message.or_else(|| detail().map(str::to_owned));
     }
     let said = first_text(&fields, &MESSAGE).map(str::to_owned);
     let said = said.or_else(|| Some(rendered(first_text(&fields, &TEMPLATE)?, &fields)));
@@ -97,7 +96,9 @@ impl Failure {
         if let Some(class) = first_text(fields, &ERROR_TYPE) {
             failure.class.get_or_insert_with(|| class.to_owned());
         }
-        if let Some(stack) = first_text(fields, &STACK) {
+        // .NET writes one of these or nothing, and people whatever they like.
+        let thrown = || first_text(fields, &["Exception"]).filter(|text| head(text).is_some());
+        if let Some(stack) = first_text(fields, &STACK).or_else(thrown) {
             failure.stack.get_or_insert_with(|| stack.to_owned());
         }
         if let (None, Some(named)) = (&failure.message, failure.stack.as_deref().and_then(head)) {
@@ -105,7 +106,6 @@ impl Failure {
             failure.class.get_or_insert_with(|| class.to_owned());
             failure.message = Some(named.to_owned());
         }
-        failure.message = failure.message.or_else(|| ending(fields).map(str::to_owned));
         failure
     }
 }
@@ -114,8 +114,13 @@ impl Failure {
 fn head(stack: &str) -> Option<&str> {
     let mut lines = stack.lines().map(str::trim).filter(|line| !line.is_empty());
     let line = if stack.starts_with("Traceback") { lines.next_back() } else { lines.next() };
-    // `at Cart.pay (cart.js:3)` names none.
-    line.filter(|line| line.split(": ").next().is_some_and(|class| !class.contains([' ', '/'])))
+    // `at Cart.pay (cart.js:3)` and `main.(*Cart).pay` name none.
+    line.filter(|line| {
+        let class = line.split(": ").next().unwrap_or(line);
+        let is_class = !class.contains([' ', '/', '(']);
+        is_class
+            && (line.contains(": ") || class.ends_with("Error") || class.ends_with("Exception"))
+    })
 }
 
 /// Returns the text of a field whose name ends as those do that keep an error: `firstError`.
@@ -131,19 +136,24 @@ fn ending(fields: &Map<String, Value>) -> Option<&str> {
     })
 }
 
-/// Reads the level of a mongod's lines, which have a letter for it and always name component and
-/// context.
+/// Returns the level of lines that do not name it: a mongod has a letter for it, beside component and
+/// context, and Serilog's compact format leaves it out where all is well.
 ///
 /// # Source
-/// <https://www.mongodb.com/docs/manual/reference/log-messages/>
-fn letter(fields: &Map<String, Value>) -> Option<Severity> {
-    let is_mongo = fields.contains_key("c") && fields.contains_key("ctx");
-    match fields.get("s")?.as_str().filter(|_| is_mongo)? {
+/// <https://www.mongodb.com/docs/manual/reference/log-messages/>,
+/// <https://github.com/serilog/serilog-formatting-compact>
+fn unnamed(fields: &Map<String, Value>) -> Option<Severity> {
+    let has = |names: &[&str]| names.iter().all(|name| fields.contains_key(*name));
+    if has(&["@t"]) && (has(&["@m"]) || has(&["@mt"])) && !has(&["@l"]) {
+        return Some(Severity::Info);
+    }
+    match fields.get("s")?.as_str().filter(|_| has(&["c", "ctx"]))? {
         "F" => Some(Severity::Fatal),
         "E" => Some(Severity::Error),
         "W" => Some(Severity::Warn),
         "I" => Some(Severity::Info),
-        _ => Some(Severity::Debug),
+        "D" | "D1" | "D2" | "D3" | "D4" | "D5" => Some(Severity::Debug),
+        _ => None,
     }
 }
 
@@ -156,6 +166,10 @@ fn rendered(template: &str, fields: &Map<String, Value>) -> String {
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('{') {
         let Some((hole, behind)) = after.split_once('}') else { break };
+        // A long value in many holes is no message.
+        if text.len() >= MESSAGE_BYTES_MAX {
+            return text;
+        }
         text.push_str(before);
         rest = behind;
         let name = hole.split([':', ',']).next().unwrap_or(hole);

@@ -127,12 +127,49 @@ fn what_failed_is_read_wherever_a_logger_puts_it() {
             Some(Severity::Info),
             "Heartbeat failed: refused",
         ),
+        (
+            r#"{"@t":"2026-01-02T03:04:05Z","@mt":"last failure {Last}","Last":"connection refused db:5432"}"#,
+            Some(Severity::Info),
+            "last failure connection refused db:5432",
+        ),
         (r#"{"@mt":"open { and {Name"}"#, None, "open { and {Name"),
     ];
     for (line, severity, message) in cases {
         let said = translate_line(line.as_bytes());
         assert_eq!((said.severity, said.message.as_str()), (severity, message), "{line}");
     }
+}
+
+#[test]
+fn what_only_looks_like_an_error_is_left_alone() {
+    let cases = [
+        (r#"{"@l":"Verbose","@m":"x"}"#, Some(Severity::Trace), "x"),
+        (r#"{"msg":"health ok","last_error":"connection refused"}"#, None, "health ok"),
+        (
+            r#"{"level":"info","msg":"set up","on_error":"continue"}"#,
+            Some(Severity::Info),
+            "set up",
+        ),
+        (
+            r#"{"level":"error","msg":"could not pay","stacktrace":"main.(*Server).handle\n\t/app/main.go:42"}"#,
+            Some(Severity::Error),
+            "could not pay",
+        ),
+        (r#"{"level":"info","msg":"deployed","stack":"prod"}"#, Some(Severity::Info), "deployed"),
+        (r#"{"Level":"Info","Message":"ok","Exception":"None"}"#, Some(Severity::Info), "ok"),
+        (r#"{"s":"pay","c":"edge","ctx":"req-7","msg":"cannot reach"}"#, None, "cannot reach"),
+    ];
+    for (line, severity, message) in cases {
+        let said = translate_line(line.as_bytes());
+        assert_eq!((said.severity, said.message.as_str()), (severity, message), "{line}");
+    }
+}
+
+#[test]
+fn a_template_of_many_holes_is_no_flood() {
+    let holes = "{A}".repeat(10_000);
+    let line = format!(r#"{{"@mt":"{holes}","A":"{}"}}"#, "x".repeat(30_000));
+    assert!(json::read(&line).is_some_and(|line| line.message.len() < 100_000));
 }
 
 #[test]

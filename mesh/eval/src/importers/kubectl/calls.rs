@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value as Json;
 use tapio_collect::{Unbound, event_id};
-use tapio_model::{Class, Kind, Place, Severity, Source, Text, Timestamp, keys};
+use tapio_model::{Class, Kind, Place, Severity, Source, Text, Timestamp, Value, keys};
 
 use super::{
     doors::addresses,
@@ -157,21 +157,30 @@ impl Calls {
     /// Gives calls whose address nobody knows the known one of a line that says the same: what is told
     /// in brief is told with the address of one of many.
     fn name_alike(&self, lines: &mut [Unbound]) {
-        let words = |line: &Unbound| -> Option<String> {
+        // Calls alike to another port are to somebody else.
+        let words = |line: &Unbound| -> Option<(String, Option<i64>)> {
             let is_attempt = matches!(line.kind, Kind::ConnectRefused | Kind::ConnectTimeout);
             let said = text(line, keys::MESSAGE).filter(|_| is_attempt)?;
-            Some(said.chars().filter(|letter| !letter.is_ascii_digit()).collect())
+            let port = line.attributes.iter().find_map(|(key, value)| {
+                let Value::Int(port) = value else { return None };
+                (key == keys::PEER_PORT).then_some(*port)
+            });
+            let said = said.chars().filter(|letter| !letter.is_ascii_digit()).collect();
+            Some((said, port))
         };
         let address = |line: &Unbound| text(line, keys::PEER_ADDRESS).map(str::to_owned);
         let is_known = |address: &String| self.addresses.contains_key(address);
-        let known: BTreeMap<String, String> = lines
-            .iter()
-            .filter_map(|line| words(line).zip(address(line).filter(is_known)))
-            .collect();
+        let mut known: BTreeMap<(String, Option<i64>), BTreeSet<String>> = BTreeMap::new();
+        for (words, address) in lines.iter().filter_map(|line| words(line).zip(address(line))) {
+            if is_known(&address) {
+                known.entry(words).or_default().insert(address);
+            }
+        }
         for line in lines.iter_mut() {
             let is_other = address(line)
                 .is_some_and(|address| !is_known(&address) && address.parse::<Ipv4Addr>().is_ok());
             let alike = words(line).filter(|_| is_other).and_then(|words| known.get(&words));
+            let alike = alike.filter(|alike| alike.len() == 1).and_then(BTreeSet::first);
             let attribute = line.attributes.iter_mut().find(|(key, _)| key == keys::PEER_ADDRESS);
             if let Some(((_, value), alike)) = attribute.zip(alike) {
                 *value = alike.as_str().into();
@@ -284,7 +293,9 @@ fn is_timeout(line: &Unbound) -> bool {
     let said = [text(line, keys::MESSAGE), text(line, keys::STACKTRACE)];
     said.into_iter().flatten().any(|said| {
         let said = said.to_ascii_lowercase();
-        WORDS.iter().any(|words| said.contains(words))
+        // A connection that stood, and was given up, is no attempt.
+        let is_idle = ["idle", "keepalive", "keep-alive"].iter().any(|word| said.contains(word));
+        !is_idle && WORDS.iter().any(|words| said.contains(words))
     })
 }
 
@@ -293,19 +304,31 @@ fn is_timeout(line: &Unbound) -> bool {
 fn addressees(json: &Json, at: &str) -> Addressees {
     let containers = json.pointer(at).and_then(Json::as_array);
     let lists = containers.into_iter().flatten().filter_map(|one| one.get("env")?.as_array());
-    let text = |one: &Json, field: &str| Some(one.get(field)?.as_str()?.to_owned());
-    let all: BTreeMap<String, String> =
-        lists.flatten().filter_map(|one| Some((text(one, "name")?, text(one, "value")?))).collect();
+    lists.flat_map(|list| of_container(list)).collect()
+}
+
+fn of_container(variables: &[Json]) -> Addressees {
+    let text = |one: &'_ Json, field: &str| Some(one.get(field)?.as_str()?.to_owned());
+    let all: Vec<(String, String)> = variables
+        .iter()
+        .filter_map(|one| Some((text(one, "name")?, text(one, "value")?)))
+        .collect();
+    let is_host = |host: &str| {
+        host.contains(char::is_alphabetic) && host != "localhost" && !host.contains([' ', '<'])
+    };
+    let value = |name: &str| {
+        let mut values = all.iter().filter(|(known, _)| known == name).map(|(_, value)| value);
+        // A description joins what containers of one pod are told.
+        values.next().filter(|_| values.next().is_none())
+    };
     let pairs = all.iter().filter_map(|(name, host)| {
-        let port = all.get(&format!("{}_PORT", name.strip_suffix("_HOST")?))?;
-        let is_host = host.contains(char::is_alphabetic) && host != "localhost";
-        Some((host.clone(), port.parse().ok()?)).filter(|_| is_host && !host.contains([' ', '<']))
+        let port = value(&format!("{}_PORT", name.strip_suffix("_HOST")?))?;
+        Some((host.clone(), port.parse().ok()?)).filter(|(host, _)| is_host(host))
     });
-    let named = all.values().filter_map(|value| {
+    let named = all.iter().filter_map(|(_, value)| {
         let rest = value.split_once("://")?.1.split(['/', '?', ',']).next()?;
         let (host, port) = rest.rsplit('@').next()?.split_once(':')?;
-        let is_other = host.contains(char::is_alphabetic) && host != "localhost";
-        Some((host.to_owned(), port.parse().ok()?)).filter(|_| is_other)
+        Some((host.to_owned(), port.parse().ok()?)).filter(|(host, _)| is_host(host))
     });
     named.chain(pairs).collect()
 }

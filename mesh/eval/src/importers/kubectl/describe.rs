@@ -10,13 +10,12 @@ use super::{
     events::{Desk, Said, described, is_rule, merge},
     name::{Name, hash, reference},
     outline::{Outline, indent, pair},
-    scale,
     section::Command,
     table::Table,
 };
 use crate::importers::k8s_objects::{
     clock,
-    moment::{Detail, Object},
+    moment::{Detail, Object, is_emptied},
 };
 
 /// Kinds by the fields that only they have, most telling first.
@@ -103,7 +102,7 @@ fn complete(desk: &Desk<'_>, outline: &Outline<'_>, name: &Name, json: &mut Json
     merge(&mut metadata, "labels", labels);
     let created = outline.get("Created on").or_else(|| {
         // Since then at the earliest it has no replicas.
-        outline.get("CreationTimestamp").filter(|_| scale::is_empty(json))
+        outline.get("CreationTimestamp").filter(|_| is_emptied(&name.kind, json))
     });
     if let Some(created) = created.and_then(date) {
         merge(&mut metadata, "creationTimestamp", clock::write(created));
@@ -221,16 +220,27 @@ fn admitted(lines: &[&str]) -> Option<Vec<Json>> {
     (!peers.is_empty()).then(|| vec![json!({ "from": peers })])
 }
 
-/// Reads `app=cart,tier=web`, `app in (cart,order)`.
+/// Reads `app=cart,tier in (web,api)`: commas part what selects, but in parentheses values.
 fn selector_of(text: &str) -> Json {
-    if let Some((key, values)) = text.split_once(" in (") {
-        let values: Vec<_> = values.trim_end_matches(')').split(',').map(str::trim).collect();
-        let one = json!({ "key": key.trim(), "operator": "In", "values": values });
-        return json!({ "matchExpressions": [one] });
+    let mut depth = 0_u32;
+    let parts = text.split(|letter: char| {
+        match letter {
+            '(' => depth = depth.saturating_add(1),
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        letter == ',' && depth == 0
+    });
+    let (mut pairs, mut expressions) = (BTreeMap::new(), Vec::new());
+    for part in parts.map(str::trim) {
+        if let Some((key, values)) = part.split_once(" in (") {
+            let values: Vec<_> = values.trim_end_matches(')').split(',').map(str::trim).collect();
+            expressions.push(json!({ "key": key.trim(), "operator": "In", "values": values }));
+        } else if let Some((key, value)) = part.split_once('=') {
+            pairs.insert(key, value);
+        }
     }
-    let pairs = text.split(',').filter_map(|pair| pair.trim().split_once('='));
-    let labels: BTreeMap<&str, &str> = pairs.collect();
-    json!({ "matchLabels": labels })
+    json!({ "matchLabels": pairs, "matchExpressions": expressions })
 }
 
 /// Reads a Service. Its endpoints are of another object, and printed with it.
@@ -412,4 +422,19 @@ pub(super) fn above_target(metric: &str) -> Option<f64> {
 /// Fits a number into the API's.
 fn small(number: i64) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selectors_may_mix_pairs_and_lists() {
+        for text in ["tier in (cache,db),app=redis", "app=redis,tier in (cache,db)"] {
+            let selector = selector_of(text);
+            assert_eq!(selector.pointer("/matchLabels/app"), Some(&json!("redis")), "{text}");
+            let values = selector.pointer("/matchExpressions/0/values");
+            assert_eq!(values, Some(&json!(["cache", "db"])), "{text}");
+        }
+    }
 }

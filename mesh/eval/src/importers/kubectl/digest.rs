@@ -124,76 +124,97 @@ pub(super) struct End {
     pub(super) is_last: bool,
 }
 
+/// Complaints of one template.
+#[derive(Debug)]
+struct Alike {
+    /// Where in the log they stand, in order.
+    places: Vec<usize>,
+    gravity: Gravity,
+    /// Whether none of them says itself that it is trouble.
+    is_calm: bool,
+    /// Whether they still come when the log ends.
+    goes_on: bool,
+}
+
 /// Brings the events of a log, in order, into their brief form; `text` is what they were read of.
 pub(super) fn digest(events: &mut Vec<Unbound>, text: &str, end: End) {
-    let until = end.time;
-    let lines = events.len();
-    note_slow(events, text, until);
+    note_slow(events, text, end.time);
     let is_explained = end.is_last && promote_headed(events) || is_rated_last(events, end);
-    let mut alike: BTreeMap<(&'static str, String), Vec<usize>> = BTreeMap::new();
-    for (at, event) in events.iter().enumerate() {
-        let is_near = end.is_last && !is_explained && at.saturating_add(LAST_WORDS) >= lines;
-        if is_complaint(event) || (is_near && is_objection(event)) {
-            alike.entry((event.kind.name(), template(event))).or_default().push(at);
-        }
-    }
-    // A list of troubles, each said once, and of hardly anything else stands for itself, however old
-    // its lines are.
-    let complaints: usize = alike.values().map(Vec::len).sum();
-    let is_list = alike.len() >= HABIT && alike.values().all(|places| places.len() <= 2);
+    let lines = events.len();
+    let last_words = (end.is_last && !is_explained).then(|| lines.saturating_sub(LAST_WORDS));
+    let last_words = last_words.unwrap_or(usize::MAX);
+    let complaints = complaints(events, last_words, end.time);
     let records = records(text).min(lines);
-    let is_most = is_list && complaints.saturating_mul(2) >= records;
-    let is_felt = alike.values().any(|places| {
-        let ends = places.first().zip(places.last()).filter(|_| places.len() >= HABIT);
-        ends.is_some_and(|(first, last)| goes_on(events, (*first, *last), places.len(), until))
-    });
-    let graves: Vec<Gravity> = events.iter().map(gravity).collect();
-    // What lasts is over only when nobody complains any more of what may come of it.
-    let stands = |at: usize| match graves.get(at) {
-        Some(Gravity::Final) => true,
-        Some(Gravity::Lasting) => is_felt,
-        Some(Gravity::Plain | Gravity::Felt | Gravity::Passing) | None => false,
-    };
+    let is_list = !end.is_last && is_list(&complaints, records);
+    let is_felt = complaints.iter().any(|alike| alike.goes_on && alike.places.len() >= HABIT);
     let mut folded = BTreeSet::new();
-    for places in alike.values() {
-        let is_calm = |at: &usize| events.get(*at).is_none_or(|event| !is_rated(event));
-        let is_near =
-            |at: &usize| end.is_last && !is_explained && at.saturating_add(LAST_WORDS) >= lines;
-        let is_habit = places.len() >= HABIT || places.last().is_some_and(is_near);
-        if !is_habit && places.iter().all(is_calm) {
+    for Alike { places, gravity, is_calm, goes_on } in &complaints {
+        let (count, last) = (places.len(), places.last().copied().unwrap_or_default());
+        if *is_calm && count < HABIT && last < last_words {
             continue;
         }
-        let (Some(first), Some(last)) = (places.first(), places.last()) else { continue };
-
-        let is_going_on = stands(*last)
-            || (first != last && goes_on(events, (*first, *last), places.len(), until));
-        if !end.is_last && !is_going_on && is_over(places.len(), lines, *last) {
+        // What lasts is over only when nobody complains any more of what may come of it.
+        let is_lasting = match gravity {
+            Gravity::Final => true,
+            Gravity::Lasting => is_felt,
+            Gravity::Plain | Gravity::Felt | Gravity::Passing => false,
+        };
+        let stands = *goes_on || is_lasting;
+        if !end.is_last && !stands && is_over(count, lines, last) {
             folded.extend(places.iter().copied());
             continue;
         }
-        let is_going_on = is_going_on || (is_most && !end.is_last);
-        let inner = places.get(1..places.len().saturating_sub(1)).unwrap_or_default();
-        folded.extend(inner.iter().copied());
-        let times = if first == last {
-            vec![(*last, 1)]
-        } else {
-            vec![(*first, 1), (*last, places.len().saturating_sub(1))]
-        };
-        for (at, count) in times {
-            if let Some(event) = events.get_mut(at) {
-                note(event, count, records);
-                if !is_rated(event) {
-                    event.severity = Severity::Error;
-                }
-                if is_going_on {
-                    event.time = squeeze(until, event.time);
-                }
-            }
-        }
+        folded.extend(places.iter().copied().skip(1).take(count.saturating_sub(2)));
+        tell(events, places, records, (stands || is_list).then_some(end.time));
     }
     let mut at = 0..;
     events.retain(|_| at.next().is_none_or(|at| !folded.contains(&at)));
     events.sort_by_key(|event| event.time);
+}
+
+/// Collects the complaints of a log; from `last_words` on an objection is one.
+fn complaints(events: &[Unbound], last_words: usize, until: Timestamp) -> Vec<Alike> {
+    let mut alike: BTreeMap<(&'static str, String), Vec<usize>> = BTreeMap::new();
+    for (at, event) in events.iter().enumerate() {
+        if is_complaint(event) || (at >= last_words && is_objection(event)) {
+            alike.entry((event.kind.name(), template(event))).or_default().push(at);
+        }
+    }
+    let of = |at: &usize| events.get(*at);
+    let all = alike.into_values().map(|places| Alike {
+        gravity: places.last().and_then(of).map_or(Gravity::Plain, gravity),
+        is_calm: places.iter().filter_map(of).all(|event| !is_rated(event)),
+        goes_on: goes_on(events, &places, until),
+        places,
+    });
+    all.collect()
+}
+
+/// Says whether a log is a list of troubles, each said once, and of hardly anything else: it stands
+/// for itself, however old its lines are.
+fn is_list(complaints: &[Alike], records: usize) -> bool {
+    let lines: usize = complaints.iter().map(|alike| alike.places.len()).sum();
+    complaints.len() >= HABIT
+        && complaints.iter().all(|alike| alike.places.len() <= 2)
+        && lines.saturating_mul(2) >= records
+}
+
+/// Notes on the first and the last of complaints alike how many they are of how many; what stands is
+/// told at the end.
+fn tell(events: &mut [Unbound], places: &[usize], records: usize, stands: Option<Timestamp>) {
+    let (Some(first), Some(last)) = (places.first(), places.last()) else { return };
+    let ends = [(first, 1), (last, places.len().saturating_sub(1).max(1))];
+    let ends = ends.get(usize::from(first == last)..).unwrap_or_default();
+    for (at, count) in ends {
+        let Some(event) = events.get_mut(**at) else { continue };
+        note(event, *count, records);
+        if !is_rated(event) {
+            event.severity = Severity::Error;
+        }
+        if let Some(until) = stands {
+            event.time = squeeze(until, event.time);
+        }
+    }
 }
 
 /// Returns how many lines of a text do not go on with the one above: a stack says nothing more often.
@@ -275,17 +296,14 @@ fn template(event: &Unbound) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// Says whether what came so often between two events still comes when the log ends.
-fn goes_on(
-    events: &[Unbound],
-    (first, last): (usize, usize),
-    count: usize,
-    until: Timestamp,
-) -> bool {
-    let time = |at: usize| events.get(at).map(|event| event.time).unwrap_or_default();
-    let steps = u32::try_from(count.saturating_sub(1)).unwrap_or(u32::MAX);
-    let distance = time(last).since(time(first)).checked_div(steps).unwrap_or_default();
-    until.since(time(last)) <= SILENCE.max(distance.saturating_mul(SILENCES_MAX))
+/// Says whether what came at these places, more than once, still comes when the log ends.
+fn goes_on(events: &[Unbound], places: &[usize], until: Timestamp) -> bool {
+    let time = |at: &usize| events.get(*at).map(|event| event.time).unwrap_or_default();
+    let steps = u32::try_from(places.len().saturating_sub(1)).unwrap_or(u32::MAX);
+    let ends = places.first().zip(places.last()).map(|(first, last)| (time(first), time(last)));
+    let Some((first, last)) = ends else { return false };
+    let Some(distance) = last.since(first).checked_div(steps) else { return false };
+    until.since(last) <= SILENCE.max(distance.saturating_mul(SILENCES_MAX))
 }
 
 /// Notes the calls that took seconds again and again, on the first and the last of those alike.

@@ -142,6 +142,9 @@ pub(super) fn listed(desk: &Desk<'_>, row: &Row<'_, '_>, command: &Command) -> O
     Some(object)
 }
 
+/// Lines with which a message goes on; what follows is of something else.
+const LINES_BELOW_MAX: usize = 32;
+
 /// Reads the rows that `kubectl describe` prints below an object. A message of several lines goes on
 /// below its row.
 pub(super) fn described<'a>(lines: &[&'a str]) -> Vec<Said<'a>> {
@@ -152,12 +155,18 @@ pub(super) fn described<'a>(lines: &[&'a str]) -> Vec<Said<'a>> {
         return Vec::new();
     }
     let mut all: Vec<Said<'a>> = Vec::new();
+    let mut below = 0;
     for line in lines.filter(|line| !is_rule(line)) {
         let row = table.row(line);
         let type_ = row.get("Type");
+        let goes_on = !matches!(type_, Some("Normal" | "Warning"));
+        below = if goes_on { below + 1 } else { 0 };
         match (all.last_mut(), row.get("Reason")) {
-            (Some(last), _) if !matches!(type_, Some("Normal" | "Warning")) => {
-                last.message = format!("{}; {}", last.message.trim_end(), line.trim()).into();
+            (Some(_), _) if below > LINES_BELOW_MAX => {}
+            (Some(last), _) if goes_on => {
+                let message = last.message.to_mut();
+                message.truncate(message.trim_end().len());
+                message.extend(["; ", line.trim()]);
             }
             (_, Some(reason)) => all.push(Said {
                 reason,
@@ -175,4 +184,24 @@ pub(super) fn described<'a>(lines: &[&'a str]) -> Vec<Said<'a>> {
 /// Says whether a line only underlines a header.
 pub(super) fn is_rule(line: &str) -> bool {
     line.chars().all(|letter| letter == '-' || letter.is_whitespace())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_goes_on_below_its_row_and_not_for_ever() {
+        let head = "  Type     Reason  Age  From  Message\n  ----  ----  ----  ----  ----\n";
+        let row = "  Warning  FailedCreate  7m   rs    denied the request: \n";
+        let text =
+            format!("{head}{row}\nrule one:\n  no label\n  Normal   Pulled  7m   rs    fine\n");
+        let lines: Vec<_> = text.lines().collect();
+        let said = described(&lines);
+        let messages: Vec<_> = said.iter().map(|said| &*said.message).collect();
+        assert_eq!(messages, ["denied the request:; rule one:; no label", "fine"]);
+        let flood = format!("{head}{row}{}", "more\n".repeat(9_999));
+        let lines: Vec<_> = flood.lines().collect();
+        assert!(described(&lines).iter().all(|said| said.message.len() < 400));
+    }
 }

@@ -48,11 +48,6 @@ impl Empty {
     }
 }
 
-/// Says whether an object wants no replica.
-pub(super) fn is_empty(json: &Json) -> bool {
-    json.pointer("/spec/replicas").and_then(Json::as_i64) == Some(0)
-}
-
 /// Reads a row of a Deployment or StatefulSet that is to have no pod: `cart  0/0  0  0  9d`. Of
 /// others a row tells nothing.
 pub(super) fn empty_row(

@@ -45,10 +45,11 @@ fn what_is_told_in_brief_is_told_of_the_address_that_is_known() {
         line("10.0.0.7", "7 refused by 10.0.0.7"),
         line("10.0.0.8", "9 refused by 10.0.0.8"),
         line("10.0.0.9", "another complaint of 10.0.0.9"),
+        line("10.0.0.9", "3 refused by 10.0.0.9").with(keys::PEER_PORT, 6_379_i64),
     ];
     calls.complete(&mut lines, Timestamp::from_secs(9));
     let named: Vec<_> = lines.iter().map(|line| text(line, keys::PEER_SERVICE)).collect();
-    assert_eq!(named, [Some("pay.pay"), Some("pay.pay"), None]);
+    assert_eq!(named, [Some("pay.pay"), Some("pay.pay"), None, None]);
 }
 
 #[test]
@@ -160,5 +161,15 @@ fn who_is_not_let_in_has_the_policy_told() {
         calls(&rule).complete(&mut lines, Timestamp::from_secs(9));
         let told = lines.iter().any(|line| line.kind == Kind::PolicyChanged);
         assert_eq!(told, is_told, "{rule}");
+    }
+}
+
+#[test]
+fn containers_that_name_others_alike_name_several() {
+    let told = |value: &str| json!({ "env": [{ "name": "REDIS_URL", "value": value }] });
+    let pod = json!({ "spec": { "containers": [told("redis://cache:6379"), told("redis://queue:6379")] } });
+    assert_eq!(addressees(&pod, "/spec/containers").len(), 2);
+    for (said, want) in [("idle connection timeout", false), ("connection timeout", true)] {
+        assert_eq!(is_timeout(&call("x").message(said.to_owned())), want, "{said}");
     }
 }
