@@ -19,7 +19,7 @@ use tapio_model::{
 };
 use tapio_shard::Root;
 use tapio_wire::{decode_root, encode_root};
-use tokio::time::sleep;
+use tokio::{sync::Notify, time::sleep};
 
 /// Returns a time, in seconds.
 pub(crate) const fn at(seconds: u64) -> Timestamp {
@@ -162,6 +162,8 @@ pub(crate) struct Store {
 /// The middle of one shard.
 #[derive(Debug, Default)]
 pub(crate) struct Middle {
+    /// Something was written or delivered.
+    pub(crate) changed: Notify,
     store: Mutex<Store>,
     script: Mutex<Script>,
 }
@@ -186,6 +188,7 @@ impl Middle {
         let mut store = self.store();
         let revision = Revision(store.roots.len() as u64 + 1);
         store.roots.push((revision, root));
+        self.changed.notify_one();
         revision
     }
 
@@ -300,6 +303,7 @@ impl Fabric for Middle {
             store.arrivals.push(parcel.address);
             store.places.insert(parcel.address, parcel.body.clone())
         };
+        self.changed.notify_one();
         if once(&mut self.script().unheard_deliveries) {
             return nobody();
         }

@@ -57,6 +57,12 @@ impl Unbound {
         }
     }
 
+    /// Returns the text of an attribute; nothing if it is missing or no text.
+    #[must_use]
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.attributes.iter().find(|(known, _)| known == key)?.1.as_str()
+    }
+
     /// Sets where it happened.
     #[must_use]
     pub fn at(mut self, place: Place) -> Self {

@@ -350,10 +350,7 @@ impl Capture {
 /// Returns the pod that a message of the kubelet or the runtime speaks of: there it happened, not
 /// where the line was written.
 pub(crate) fn place_of_pod(event: &Unbound) -> Option<Place> {
-    let text = |name: &str| {
-        let found = event.attributes.iter().find(|(key, _)| key == name)?;
-        found.1.as_str().map(Text::from)
-    };
+    let text = |name: &str| event.text(name).map(Text::from);
     let pod = Some(text(keys::OBJECT_NAME)?);
     let (namespace, pod_uid) = (text(keys::OBJECT_NAMESPACE), text(keys::OBJECT_UID));
     Some(Place { namespace, pod, pod_uid, ..Place::default() })

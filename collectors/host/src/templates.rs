@@ -69,9 +69,7 @@ impl Templates {
             if !matches!(event.kind, Kind::Log | Kind::Exception) {
                 continue;
             }
-            let message = event.attributes.iter().find(|(key, _)| key == keys::MESSAGE);
-            let message = message.and_then(|(_, value)| value.as_str());
-            let template = message.and_then(|message| self.template(message));
+            let template = event.text(keys::MESSAGE).and_then(|message| self.template(message));
             if let Some(template) = template {
                 event.attributes.push((keys::TEMPLATE.into(), template.into()));
             }

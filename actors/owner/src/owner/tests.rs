@@ -1,9 +1,6 @@
-use std::time::Duration;
-
 use tapio_engine::{Limits, Patterns};
 use tapio_model::{Address, Finding, Findings, Sent};
 use tapio_wire::{decode_telling, encode_findings};
-use tokio::time::sleep;
 
 use super::*;
 use crate::{
@@ -37,7 +34,7 @@ async fn live(name: &str, middle: &Arc<Middle>, is_so: impl Fn(&Middle) -> bool)
     let (_order, ordered) = watch::channel(Order::Own);
     let watched = async {
         while !is_so(middle) {
-            sleep(Duration::from_millis(10)).await;
+            middle.changed.notified().await;
         }
     };
     let owning = Box::pin(own(parts(name, middle, ordered), LocalBrain::default()));

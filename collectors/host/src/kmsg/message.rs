@@ -39,8 +39,7 @@ fn place(event: Unbound) -> Unbound {
     if event.kind != Kind::LimitReached {
         return event;
     }
-    let path = event.attributes.iter().find(|(key, _)| key == keys::PATH);
-    let place = path.and_then(|(_, path)| path.as_str()).map(place_of_cgroup);
+    let place = event.text(keys::PATH).map(place_of_cgroup);
     event.at(place.unwrap_or_default())
 }
 

@@ -283,8 +283,7 @@ fn age(json: &Json) -> u64 {
 fn thing(event: &Unbound) -> String {
     let Place { namespace, pod, workload, node, .. } = &event.place;
     let owner = workload.as_ref().map(|owner| owner.name.clone()).or_else(|| pod.clone());
-    let object = event.attributes.iter().find(|(key, _)| key == keys::OBJECT_NAME);
-    let object = object.and_then(|(_, name)| name.as_str());
+    let object = event.text(keys::OBJECT_NAME);
     let name = owner.as_deref().or(object).or(node.as_deref()).unwrap_or_default();
     format!("{}/{name}", namespace.as_deref().unwrap_or_default())
 }

@@ -13,7 +13,7 @@ use super::{
     doors::addresses,
     focus::{is_named, owner_of},
     name::Name,
-    ties::{Labels, labels, text},
+    ties::{Labels, labels},
 };
 use crate::importers::k8s_objects::{
     clock::{parse, squeeze},
@@ -132,7 +132,7 @@ impl Calls {
         let mut told = BTreeMap::new();
         for line in lines.iter_mut() {
             let Some(called) = self.called(line) else { continue };
-            let is_named = text(line, keys::PEER_SERVICE).is_some();
+            let is_named = line.text(keys::PEER_SERVICE).is_some();
             if !is_named && self.selectors.contains_key(&called) {
                 let is_own = line.place.namespace.as_deref() == Some(&*called.namespace);
                 let name = if is_own {
@@ -160,7 +160,7 @@ impl Calls {
         // Calls alike to another port are to somebody else.
         let words = |line: &Unbound| -> Option<(String, Option<i64>)> {
             let is_attempt = matches!(line.kind, Kind::ConnectRefused | Kind::ConnectTimeout);
-            let said = text(line, keys::MESSAGE).filter(|_| is_attempt)?;
+            let said = line.text(keys::MESSAGE).filter(|_| is_attempt)?;
             let port = line.attributes.iter().find_map(|(key, value)| {
                 let Value::Int(port) = value else { return None };
                 (key == keys::PEER_PORT).then_some(*port)
@@ -168,7 +168,7 @@ impl Calls {
             let said = said.chars().filter(|letter| !letter.is_ascii_digit()).collect();
             Some((said, port))
         };
-        let address = |line: &Unbound| text(line, keys::PEER_ADDRESS).map(str::to_owned);
+        let address = |line: &Unbound| line.text(keys::PEER_ADDRESS).map(str::to_owned);
         let is_known = |address: &String| self.addresses.contains_key(address);
         let mut known: BTreeMap<(String, Option<i64>), BTreeSet<String>> = BTreeMap::new();
         for (words, address) in lines.iter().filter_map(|line| words(line).zip(address(line))) {
@@ -192,11 +192,11 @@ impl Calls {
     /// the recording shows.
     fn name_peer(&self, lines: &mut [Unbound]) {
         let is_open = |line: &Unbound| {
-            let said = text(line, keys::MESSAGE).unwrap_or_default().to_ascii_lowercase();
+            let said = line.text(keys::MESSAGE).unwrap_or_default().to_ascii_lowercase();
             let is_told = line.attributes.iter().any(|(key, _)| key == keys::SAMPLED);
             let is_attempt = matches!(line.kind, Kind::ConnectRefused | Kind::ConnectTimeout);
             let is_about = is_attempt || said.contains("connect") || is_timeout(line);
-            is_told && text(line, keys::PEER_ADDRESS).is_none() && is_about
+            is_told && line.text(keys::PEER_ADDRESS).is_none() && is_about
         };
         let Some(place) = lines.iter().find(|line| is_open(line)).map(|line| line.place.clone())
         else {
@@ -205,7 +205,7 @@ impl Calls {
         let own = place.workload.as_ref().map(|owner| &*owner.name).or(place.pod.as_deref());
         let is_spoken_of = |name: &str| {
             lines.iter().any(|line| {
-                let texts = [text(line, keys::MESSAGE), text(line, keys::STACKTRACE)];
+                let texts = [line.text(keys::MESSAGE), line.text(keys::STACKTRACE)];
                 texts.into_iter().flatten().any(|text| is_named(text, name))
             })
         };
@@ -236,7 +236,7 @@ impl Calls {
 
     /// Returns the Service that a line calls: by its address, or as its name in the cluster says.
     fn called(&self, line: &Unbound) -> Option<Name> {
-        let address = text(line, keys::PEER_ADDRESS)?;
+        let address = line.text(keys::PEER_ADDRESS)?;
         if let Some(service) = self.addresses.get(address) {
             return Some(service.clone());
         }
@@ -290,7 +290,7 @@ fn is_timeout(line: &Unbound) -> bool {
         "connect timed out",
         "connection timeout",
     ];
-    let said = [text(line, keys::MESSAGE), text(line, keys::STACKTRACE)];
+    let said = [line.text(keys::MESSAGE), line.text(keys::STACKTRACE)];
     said.into_iter().flatten().any(|said| {
         let said = said.to_ascii_lowercase();
         // A connection that stood, and was given up, is no attempt.

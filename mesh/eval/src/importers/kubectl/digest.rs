@@ -287,8 +287,7 @@ fn is_objection(event: &Unbound) -> bool {
 /// Returns what a line has in common with its like; only plain lines are given a template. Who looks
 /// at few lines takes a thread's name for a word: what a pair calls an id is none.
 fn template(event: &Unbound) -> String {
-    let template = event.attributes.iter().find(|(key, _)| key == keys::TEMPLATE);
-    let Some(template) = template.and_then(|(_, template)| template.as_str()) else {
+    let Some(template) = event.text(keys::TEMPLATE) else {
         return duration::common(said(event).unwrap_or_default());
     };
     let is_id = |word: &str| word.split_once('=').is_some_and(|(key, _)| key.ends_with("id"));
@@ -341,8 +340,7 @@ fn note_slow(events: &mut [Unbound], text: &str, until: Timestamp) {
 }
 
 fn said(event: &Unbound) -> Option<&str> {
-    let message = event.attributes.iter().find(|(key, _)| key == keys::MESSAGE);
-    message.and_then(|(_, message)| message.as_str())
+    event.text(keys::MESSAGE)
 }
 
 #[cfg(test)]

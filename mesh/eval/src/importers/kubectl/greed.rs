@@ -6,7 +6,6 @@ use std::sync::Arc;
 use tapio_collect::{Unbound, event_id};
 use tapio_model::{Class, Kind, Place, Severity, Source, keys};
 
-use super::ties::text;
 use crate::importers::k8s_objects::moment::Told;
 
 /// By what the kubelet says who used how much.
@@ -22,7 +21,7 @@ pub(super) fn complete(told: &mut Told) {
 }
 
 fn of_node(told: &Told, event: &Unbound) -> Option<Unbound> {
-    let said = text(event, keys::MESSAGE).filter(|said| said.contains(USED))?;
+    let said = event.text(keys::MESSAGE).filter(|said| said.contains(USED))?;
     let pod = event.place.pod.as_deref().filter(|_| event.kind == Kind::PodEvicted)?;
     let known = || told.snapshot.pod(event.place.pod_uid.as_deref()?).map(Arc::unwrap_or_clone);
     let node = event.place.node.clone().or_else(|| known()?.node)?;

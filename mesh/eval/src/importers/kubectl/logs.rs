@@ -175,8 +175,7 @@ pub(super) fn until(told: &[Unbound], log: &Log, place: &Place) -> Option<Timest
         namespace == &place.namespace && (is_container || is_job)
     };
     let ends = told.iter().filter(is_mine).filter(|event| {
-        let reason = event.attributes.iter().find(|(key, _)| key == keys::REASON);
-        let is_back_off = reason.and_then(|(_, value)| value.as_str()) == Some("CrashLoopBackOff");
+        let is_back_off = event.text(keys::REASON) == Some("CrashLoopBackOff");
         matches!(event.kind, Kind::ContainerTerminated | Kind::JobFailed) || is_back_off
     });
     ends.map(|event| event.time).min()

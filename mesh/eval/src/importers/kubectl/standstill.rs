@@ -343,10 +343,7 @@ mod tests {
 
     fn reasons(still: &Standstills) -> Vec<String> {
         let told = still.tell(END);
-        let text = |event: &Unbound, key: &str| {
-            let found = event.attributes.iter().find(|(known, _)| known == key);
-            found.and_then(|(_, value)| value.as_str()).unwrap_or_default().to_owned()
-        };
+        let text = |event: &Unbound, key: &str| event.text(key).unwrap_or_default().to_owned();
         let mut all: Vec<_> = told
             .iter()
             .map(|it| {

@@ -110,7 +110,7 @@ impl Ties {
             }
             self.complete_webhook(event);
             if event.kind == Kind::ScalingLimited {
-                let name = text(event, keys::OBJECT_NAME).unwrap_or_default().to_owned();
+                let name = event.text(keys::OBJECT_NAME).unwrap_or_default().to_owned();
                 let namespace = event.place.namespace.as_deref().unwrap_or_default().to_owned();
                 let ratio = self.uses.get(&(namespace, name)).map(|ratio| Value::from(*ratio));
                 event.attributes.extend(ratio.map(|ratio| (keys::RATIO.into(), ratio)));
@@ -133,11 +133,11 @@ impl Ties {
 
     /// Says of a claim's Event which pod waits for it.
     fn complete_claim(&self, event: &mut Unbound, places: &[Option<Place>]) {
-        let is_claim = text(event, keys::OBJECT_KIND) == Some("PersistentVolumeClaim");
+        let is_claim = event.text(keys::OBJECT_KIND) == Some("PersistentVolumeClaim");
         if !is_claim || event.place.pod.is_some() || event.place.workload.is_some() {
             return;
         }
-        let Some(claim) = text(event, keys::OBJECT_NAME).map(str::to_owned) else { return };
+        let Some(claim) = event.text(keys::OBJECT_NAME).map(str::to_owned) else { return };
         let namespace = event.place.namespace.clone().unwrap_or_default();
         let user = self.pods.iter().zip(places).find_map(|(pod, place)| {
             (*pod.name.namespace == *namespace && pod.claims.contains(&claim)).then_some(place)
@@ -150,8 +150,8 @@ impl Ties {
     /// Says of a pod without a node, whose scheduler was not heard, which device it asks for: few
     /// nodes have one.
     fn complete_refusal(&self, event: &mut Unbound) {
-        let is_refusal = text(event, keys::REASON) == Some("Unschedulable");
-        if !is_refusal || text(event, keys::MESSAGE).is_some() {
+        let is_refusal = event.text(keys::REASON) == Some("Unschedulable");
+        if !is_refusal || event.text(keys::MESSAGE).is_some() {
             return;
         }
         let Place { namespace, workload, pod, .. } = &event.place;
@@ -166,7 +166,7 @@ impl Ties {
     /// Says of a webhook that has no endpoint which workload of its namespace is to have no pod, if it is
     /// the only one: `https://NAME.NAMESPACE.svc:443/...`.
     fn complete_webhook(&self, event: &mut Unbound) {
-        let said = text(event, keys::MESSAGE).unwrap_or_default();
+        let said = event.text(keys::MESSAGE).unwrap_or_default();
         let is_vacant = said.contains("calling webhook") && said.contains("no endpoints available");
         let host = said.split_once("https://").and_then(|(_, rest)| rest.split_once(".svc"));
         let namespace = host.and_then(|(host, _)| host.split_once('.')).map(|(_, of)| of);
@@ -182,7 +182,7 @@ impl Ties {
     /// watch knows workloads only. Says as well if it lets nothing out.
     fn concerned(&self, policy: &mut Unbound, places: &[Option<Place>]) -> Vec<Unbound> {
         let namespace = policy.place.namespace.clone().unwrap_or_default();
-        let name = text(policy, keys::OBJECT_NAME).unwrap_or_default();
+        let name = policy.text(keys::OBJECT_NAME).unwrap_or_default();
         if self.closed.iter().any(|(of, closed)| **of == *namespace && closed == name) {
             policy.attributes.push((keys::REASON.into(), Value::from("DeniesEgress")));
         }
@@ -200,10 +200,6 @@ impl Ties {
         });
         again.collect()
     }
-}
-
-pub(super) fn text<'a>(event: &'a Unbound, key: &str) -> Option<&'a str> {
-    event.attributes.iter().find(|(known, _)| known == key)?.1.as_str()
 }
 
 pub(super) fn labels(json: &Json, at: &str) -> Labels {
@@ -244,13 +240,17 @@ fn deaf(name: &Name, json: &Json, taken: &[(usize, &Pod)], doors: &Doors) -> Opt
         return None;
     }
     let open: Vec<_> = open.iter().map(u16::to_string).collect();
-    let called = &name.name;
+    Some(unserved(name.clone(), &target.to_string(), &open, taken))
+}
+
+fn unserved(name: Name, target: &str, open: &[String], taken: &[(usize, &Pod)]) -> Astray {
     let said = format!(
-        "service {called} sends to port {target}, and its pods listen on {}",
+        "service {} sends to port {target}, and its pods listen on {}",
+        name.name,
         open.join(", ")
     );
     let meant = taken.first().map(|(at, _)| *at);
-    Some(Astray { name: name.clone(), reason: "PortNotServed", said, meant })
+    Astray { name, reason: "PortNotServed", said, meant }
 }
 
 /// Reads a Service that sends to a port on which none of its pods says it listens.
@@ -265,14 +265,8 @@ fn misled(name: Name, json: &Json, taken: &[(usize, &Pod)]) -> Option<Astray> {
     if listens.is_empty() {
         return None;
     }
-    let said = format!(
-        "service {} sends to port {}, and its pods listen on {}",
-        name.name,
-        target.as_str().map_or_else(|| target.to_string(), str::to_owned),
-        listens.join(", ")
-    );
-    let meant = taken.first().map(|(at, _)| *at);
-    Some(Astray { name, reason: "PortNotServed", said, meant })
+    let target = target.as_str().map_or_else(|| target.to_string(), str::to_owned);
+    Some(unserved(name, &target, &listens, taken))
 }
 
 /// Reads a Service whose selector takes no pod, though there are pods of which the labels are known;
@@ -330,7 +324,7 @@ fn vacant(service: &Name, emptied: &Unbound) -> Unbound {
 /// Says whether an event says that this workload wants no pod.
 fn is_emptied(event: &Unbound, workload: &Name) -> bool {
     let owner = event.place.workload.as_ref();
-    text(event, keys::REASON) == Some("ScaledToZero")
+    event.text(keys::REASON) == Some("ScaledToZero")
         && event.place.namespace.as_deref() == Some(&*workload.namespace)
         && owner
             .is_some_and(|owner| (&*owner.kind, &*owner.name) == (&*workload.kind, &*workload.name))

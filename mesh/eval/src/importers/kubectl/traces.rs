@@ -278,8 +278,7 @@ mod tests {
         let told = traces.tell(&Snapshot::new(None, end), &Uids::default(), end);
         told.iter()
             .map(|event| {
-                let said = event.attributes.iter().find(|(key, _)| key == keys::MESSAGE);
-                let said = said.and_then(|(_, said)| said.as_str()).unwrap_or_default();
+                let said = event.text(keys::MESSAGE).unwrap_or_default();
                 format!("{}: {said}", event.place.label())
             })
             .collect()

@@ -63,9 +63,7 @@ pub(super) fn last_words(events: &[Object]) -> BTreeSet<&str> {
 
 /// Says whether an Event tells of a wait that lasts until something is said that ends it.
 pub(super) fn waits(event: &Unbound) -> bool {
-    let reason = event.attributes.iter().find(|(key, _)| key == keys::REASON);
-    let reason = reason.and_then(|(_, reason)| reason.as_str());
-    reason == Some("FailedScheduling")
+    event.text(keys::REASON) == Some("FailedScheduling")
 }
 
 /// When lists of Events end: a server keeps an Event for an hour, so what is older than that was
@@ -123,8 +121,7 @@ fn begin(all: &mut [Said], apart: Duration) {
     let ends = all.iter().filter(|said| said.event.kind == Kind::JobFailed);
     let ends: BTreeMap<_, _> = ends.map(|said| (thing(&said.event), said.event.time)).collect();
     for said in all.iter_mut() {
-        let reason = said.event.attributes.iter().find(|(key, _)| key == keys::REASON);
-        let is_made = reason.and_then(|(_, reason)| reason.as_str()) == Some("SuccessfulCreate");
+        let is_made = said.event.text(keys::REASON) == Some("SuccessfulCreate");
         if let Some(end) = ends.get(&thing(&said.event)).filter(|_| is_made) {
             said.event.time = said.event.time.max(end.before(apart));
         }

@@ -33,7 +33,7 @@ fn an_address_is_named_by_its_service() {
     let calls = calls(&json!({}));
     let mut lines = vec![call("10.0.0.7"), call("10.0.0.8")];
     calls.complete(&mut lines, Timestamp::from_secs(9));
-    let named: Vec<_> = lines.iter().map(|line| text(line, keys::PEER_SERVICE)).collect();
+    let named: Vec<_> = lines.iter().map(|line| line.text(keys::PEER_SERVICE)).collect();
     assert_eq!(named, [Some("pay.pay"), None]);
 }
 
@@ -48,7 +48,7 @@ fn what_is_told_in_brief_is_told_of_the_address_that_is_known() {
         line("10.0.0.9", "3 refused by 10.0.0.9").with(keys::PEER_PORT, 6_379_i64),
     ];
     calls.complete(&mut lines, Timestamp::from_secs(9));
-    let named: Vec<_> = lines.iter().map(|line| text(line, keys::PEER_SERVICE)).collect();
+    let named: Vec<_> = lines.iter().map(|line| line.text(keys::PEER_SERVICE)).collect();
     assert_eq!(named, [Some("pay.pay"), Some("pay.pay"), None, None]);
 }
 
@@ -80,8 +80,8 @@ fn who_is_not_named_is_the_one_that_the_log_or_a_variable_names() {
     for (said, want) in [("broker amqp://queue:5672", "queue"), ("begin", "db.lan")] {
         let mut lines = vec![line(said), line("cannot connect")];
         calls.complete(&mut lines, Timestamp::from_secs(9));
-        assert_eq!(text(&lines[1], keys::PEER_ADDRESS), Some(want), "{said}");
-        assert_eq!(text(&lines[0], keys::PEER_ADDRESS), None, "{said}");
+        assert_eq!(lines[1].text(keys::PEER_ADDRESS), Some(want), "{said}");
+        assert_eq!(lines[0].text(keys::PEER_ADDRESS), None, "{said}");
     }
 }
 
